@@ -1,0 +1,72 @@
+"""How much a caller may do. A level includes all lower ones; a token never lends more than it carries itself."""
+
+from functools import cache
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts.authentication import WRONG_CREDENTIALS
+from accounts.levels import Level
+from accounts.models import ApiToken, User
+from accounts.services import effective_level
+from librarian.common.errors import AuthenticationRequired, LevelTooLow
+
+
+def level_of(request: Request) -> Level:
+    """Level at which this request acts: the account's, capped by the token it came with. NONE for strangers."""
+    if isinstance(request.auth, ApiToken):
+        return effective_level(request.auth)
+    user = request.user
+    return Level(user.level) if isinstance(user, User) and user.is_active else Level.NONE
+
+
+class LevelPermission(BasePermission):
+    """Base of what `level_required` makes; refuses in the form of version 3."""
+
+    level = Level.ADMIN
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if level_of(request) >= self.level:
+            return True
+        raise self.refusal(request)
+
+    def refusal(self, request: Request) -> Exception:
+        if not isinstance(request.user, User):
+            return AuthenticationRequired(f"This needs an account or token with level {self.level.name}.")
+        return LevelTooLow(f"This needs level {self.level.name}; {_holder(request)}.")
+
+
+class WireLevelPermission(LevelPermission):
+    """Base of what `wire_level_required` makes: the wire knows no 403, too low a level reads as a wrong password."""
+
+    def refusal(self, request: Request) -> Exception:
+        if not isinstance(request.user, User):
+            return AuthenticationRequired(
+                "Not authenticated", remedy=f"Send HTTP Basic credentials or a token with level {self.level.name}."
+            )
+        return AuthenticationRequired(
+            WRONG_CREDENTIALS,
+            remedy=f"The credentials are right, but this needs level {self.level.name}; "
+            f"{_holder(request)}. {LevelTooLow.remedy}",
+        )
+
+
+@cache
+def level_required(level: Level) -> type[LevelPermission]:
+    """A permission class of the REST framework that lets callers of `level` and above pass."""
+    return type(f"{level.name.title()}Level", (LevelPermission,), {"level": Level(level)})
+
+
+@cache
+def wire_level_required(level: Level) -> type[WireLevelPermission]:
+    """The same for the wire protocol, where refusals are 401."""
+    return type(f"Wire{level.name.title()}Level", (WireLevelPermission,), {"level": Level(level)})
+
+
+ReadOnlyLevel = level_required(Level.READONLY)
+
+
+def _holder(request: Request) -> str:
+    what = "this token of" if isinstance(request.auth, ApiToken) else "the account"
+    return f"{what} {request.user.username} has {level_of(request).name}"

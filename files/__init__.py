@@ -1,0 +1,1 @@
+"""Files: what is archived, where its copies are, and how it came here."""

@@ -1,0 +1,33 @@
+"""Rows of the archive itself. Read `file.py` first."""
+
+from files.models.corruption import CorruptInstance
+from files.models.event import EventHead, FileEvent
+from files.models.facts import FileFacts
+from files.models.file import File, FileMember
+from files.models.instance import Condition, DeletionPolicy, Instance, Presence
+from files.models.observation import Observation
+from files.models.remote_instance import RemoteInstance
+from files.models.session import ObservingSession
+from files.models.upload import Upload, UploadKind, UploadState
+from files.models.watch import WatchedPath, WatchFolder
+
+__all__ = [
+    "Condition",
+    "CorruptInstance",
+    "DeletionPolicy",
+    "EventHead",
+    "File",
+    "FileEvent",
+    "FileFacts",
+    "FileMember",
+    "Instance",
+    "Observation",
+    "ObservingSession",
+    "Presence",
+    "RemoteInstance",
+    "Upload",
+    "UploadKind",
+    "UploadState",
+    "WatchFolder",
+    "WatchedPath",
+]

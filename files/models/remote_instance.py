@@ -1,0 +1,34 @@
+"""Copies that directly connected peers have confirmed."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from files.models.file import File
+
+
+class RemoteInstance(models.Model):
+    """A copy that a peer has verified and told us about. Copies two hops away are not tracked.
+
+    Keyed by the peer's *name*, without a foreign key: removing and re-adding a peer loses nothing.
+    """
+
+    id = models.AutoField(primary_key=True)  # travels on the wire, 32 bits
+    file = models.ForeignKey(File, on_delete=models.PROTECT, related_name="remote_instances")
+    peer_name = models.CharField(max_length=64)
+    peer_store_id = models.IntegerField(help_text="id of the store at the peer")
+    sender = models.CharField(max_length=64, blank=True, help_text="name of the site that sent the copy")
+    copied_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["file", "peer_name", "peer_store_id"], name="one_remote_instance_per_store"
+            ),
+            models.CheckConstraint(condition=~Q(peer_name=""), name="remote_instance_names_its_peer"),
+        ]
+        indexes = [models.Index(fields=["peer_name", "file"], name="remote_by_peer")]
+
+    def __str__(self) -> str:
+        return f"{self.file_id} at {self.peer_name}"

@@ -1,0 +1,123 @@
+"""Deliveries into staging. The row is the queue: whatever is half done after a crash is found through it."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from files.models.file import File
+from files.models.instance import DeletionPolicy
+from stores.models import Store
+
+
+class UploadKind(models.TextChoices):
+    WIRE = "wire", "wire protocol"
+    TUS = "tus", "resumable HTTP"
+    INGEST = "ingest", "manage.py ingest or watch folder"
+    CLONE = "clone", "from a peer"
+    COPY = "copy", "between our stores"
+
+
+class UploadState(models.TextChoices):
+    """staged -> committed (the bytes are an instance) | failed (said why) | expired (nobody came back).
+
+    Every move is made by files.services.uploads or files.services.commit.
+    """
+
+    STAGED = "staged"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class UploadQuerySet(models.QuerySet["Upload"]):
+    def live(self) -> "UploadQuerySet":
+        """Deliveries that are neither committed nor given up."""
+        return self.filter(state=UploadState.STAGED)
+
+
+class Upload(models.Model):
+    """One delivery of one product into staging.
+
+    Several live ones may exist for a name; which one becomes the file is decided at commit, where `committing_name`
+    (unique among live uploads) is claimed. `claim` names the process that commits it now and until when that is
+    believed; `commit_asked_at` says that a client asked, so that a commit cut short is finished by a sweeper.
+    """
+
+    MOVES = {
+        UploadState.STAGED: {UploadState.COMMITTED, UploadState.FAILED, UploadState.EXPIRED},
+        UploadState.COMMITTED: set(),
+        UploadState.FAILED: set(),
+        UploadState.EXPIRED: set(),
+    }
+
+    id = models.AutoField(primary_key=True)  # `transfer_id` on the wire, 32 bits
+    kind = models.CharField(max_length=8, choices=UploadKind)
+    state = models.CharField(max_length=16, choices=UploadState, default=UploadState.STAGED)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    owner_name = models.CharField(max_length=64)
+    store = models.ForeignKey(Store, on_delete=models.PROTECT, related_name="+")
+    token = models.CharField(max_length=12, blank=True, help_text="its directory in staging; empty: already in place")
+
+    upload_name = models.CharField(max_length=256, blank=True, help_text="as the client called it")
+    destination = models.CharField(max_length=4096, help_text="as the client asked for it")
+    uploader = models.CharField(max_length=256)
+    source = models.CharField(max_length=256)
+    size_bytes = models.BigIntegerField(help_text="declared")
+    offset_bytes = models.BigIntegerField(default=0, help_text="received so far")
+    reserved_bytes = models.BigIntegerField(default=0, help_text="held free on the store for it")
+    checksum = models.CharField(max_length=140, blank=True, help_text="declared, <algorithm>:::<hex>")
+    obsid = models.BigIntegerField(null=True, blank=True)
+    null_obsid = models.BooleanField(default=False)
+    deletion_policy = models.IntegerField(choices=DeletionPolicy, default=DeletionPolicy.DISALLOWED)
+    first_registered_at = models.DateTimeField(null=True, blank=True, help_text="when it comes from one of our sites")
+
+    committing_name = models.CharField(max_length=256, blank=True)
+    place = models.CharField(max_length=4096, blank=True, help_text="where it goes on the store, once decided")
+    commit_asked_at = models.DateTimeField(null=True, blank=True)
+    claim = models.CharField(max_length=128, blank=True)
+    claim_until = models.DateTimeField(null=True, blank=True)
+
+    created_at = models.DateTimeField(default=timezone.now)
+    staging_changed_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    file = models.ForeignKey(File, null=True, blank=True, on_delete=models.PROTECT, related_name="uploads")
+    failure_code = models.CharField(max_length=64, blank=True)
+    failure_reason = models.TextField(blank=True)
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=UploadKind.values), name="upload_kind_is_known"),
+            models.CheckConstraint(condition=Q(state__in=UploadState.values), name="upload_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(state="staged", finished_at__isnull=True)
+                | (~Q(state="staged") & Q(finished_at__isnull=False, reserved_bytes=0, claim="")),
+                name="finished_upload_holds_nothing",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="committed") | Q(file__isnull=False), name="committed_upload_has_a_file"
+            ),
+            models.CheckConstraint(condition=~Q(state="failed") | ~Q(failure_reason=""), name="failed_upload_says_why"),
+            models.CheckConstraint(
+                condition=Q(size_bytes__gte=0, offset_bytes__gte=0, reserved_bytes__gte=0),
+                name="upload_sizes_are_not_negative",
+            ),
+            models.UniqueConstraint(
+                fields=["committing_name"],
+                condition=Q(state="staged") & ~Q(committing_name=""),
+                name="one_live_commit_per_name",
+            ),
+            models.UniqueConstraint(fields=["token"], condition=~Q(token=""), name="one_upload_per_token"),
+        ]
+        indexes = [
+            models.Index(fields=["store"], condition=Q(state="staged"), name="upload_live_by_store"),
+            models.Index(fields=["expires_at"], condition=Q(state="staged"), name="upload_live_by_expiry"),
+            models.Index(fields=["finished_at"], name="upload_by_end"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk} {self.state}"

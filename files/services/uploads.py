@@ -1,0 +1,196 @@
+"""Deliveries before their commit: making room, staging, giving up, expiring."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.utils import timezone
+
+from accounts.models import User
+from files.models import File, Upload, UploadKind, UploadState
+from files.names import MAX_NAME_CHARACTERS, normalise_name
+from hera_librarian.checksums import parse_checksum
+from librarian.common import steps
+from librarian.common.errors import ArchiveError, InvalidChecksum, InvalidName, InvalidRequest, NameTaken, TooLarge
+from librarian.common.texts import UNPRINTABLE
+from stores.backends.base import new_token
+from stores.models import Store
+from stores.services import choose_store
+
+MAX_SIZE_BYTES = 2**63 - 1
+
+
+def reserved_bytes_by_store() -> dict[int, int]:
+    """Bytes held free on each store for live uploads."""
+    rows = Upload.objects.live().order_by().values_list("store").annotate(total=Sum("reserved_bytes"))
+    return {store: total or 0 for store, total in rows}
+
+
+def stage_upload(
+    *,
+    owner: User,
+    upload_name: str,
+    destination: str,
+    size_bytes: int,
+    checksum: str,
+    uploader: str,
+    source: str,
+    kind: str = UploadKind.WIRE,
+    store_name: str | None = None,
+) -> Upload:
+    """Make room for one product in staging and return its upload, whose item may then be written.
+
+    Raises InvalidName, InvalidChecksum, InvalidRequest, TooLarge (over LIBRARIAN_MAX_UPLOAD_SIZE_BYTES), NameTaken,
+    NoStore or StoreUnavailable; nothing is left behind then.
+    """
+    filed = normalise_name(destination)
+    refuse_used_name(filed.name, checksum=checksum, size_bytes=size_bytes)
+    fields = {
+        "upload_name": normalise_upload_name(upload_name),
+        "destination": destination,
+        "size_bytes": check_size(size_bytes),
+        "checksum": check_checksum(checksum),
+        "uploader": check_label("uploader", uploader),
+        "source": check_label("source", source),
+    }
+    with transaction.atomic():
+        store = choose_store(size_bytes=size_bytes, reserved=reserved_bytes_by_store, name=store_name)
+        upload = Upload.objects.create(
+            kind=kind,
+            owner=owner,
+            owner_name=owner.username,
+            store=store,
+            token=new_token(),
+            reserved_bytes=size_bytes,
+            expires_at=timezone.now() + expiry(),
+            **fields,
+        )
+    steps.passed("intent")
+    try:
+        store.backend.stage(upload.token)
+    except ArchiveError as error:
+        fail_upload(upload, error=error)
+        raise
+    return upload
+
+
+def staging_location(upload: Upload) -> str:
+    """Address of the upload's item: where a client that shares the disk writes the product."""
+    return str(upload.store.backend.item_location(upload.token))
+
+
+def expiry() -> timedelta:
+    """How long an upload stays after its staging last changed."""
+    return timedelta(days=settings.LIBRARIAN_UPLOAD_EXPIRES_DAYS)
+
+
+def refuse_used_name(name: str, *, checksum: str = "", size_bytes: int | None = None) -> None:
+    """Raise NameTaken if the catalogue knows `name` and holds a copy of it; the remedy says whether the bytes agree.
+
+    A name whose last copy is gone is let through: the same bytes may come again, which the commit decides.
+    """
+    file = File.objects.filter(name=name).first()
+    if file is None:
+        return
+    if file.instances.present().exists() or not _may_be_same(file, checksum, size_bytes):
+        raise name_taken(file, same=_is_declared_same(file, checksum, size_bytes))
+
+
+def name_taken(file: File, *, same: bool | None) -> NameTaken:
+    """The refusal of a used name; `same` tells whether the bytes are known to agree (None: not compared)."""
+    remedy = {
+        True: "The archive already holds these very bytes under this name: nothing needs to be sent.",
+        False: "The archive holds other bytes under this name: give the new version a new name.",
+        None: "Compare checksums with search/file; a new version needs a new name.",
+    }[same]
+    return NameTaken(f"File {file.name} already exists on librarian.", remedy=remedy, same_content=same)
+
+
+def _may_be_same(file: File, checksum: str, size_bytes: int | None) -> bool:
+    return _is_declared_same(file, checksum, size_bytes) is not False
+
+
+def _is_declared_same(file: File, checksum: str, size_bytes: int | None) -> bool | None:
+    """Whether declared size and checksum agree with the file's; None when the algorithms differ."""
+    if size_bytes is not None and size_bytes != file.size_bytes:
+        return False
+    try:
+        declared = parse_checksum(checksum)
+    except ValueError:
+        return None
+    if declared.algorithm == file.declared.algorithm:
+        return declared == file.declared
+    if declared.algorithm == "sha256" and not file.is_directory:
+        return declared.digest == file.digest
+    return None
+
+
+def check_size(size_bytes: int) -> int:
+    """Return a declared size that can be taken. Raises InvalidRequest or TooLarge."""
+    if size_bytes < 0:
+        raise InvalidRequest("Upload size must be positive.", remedy="Send the size of the product in bytes.")
+    if size_bytes > min(settings.LIBRARIAN_MAX_UPLOAD_SIZE_BYTES, MAX_SIZE_BYTES):
+        raise TooLarge(
+            "Upload size is too large.",
+            remedy=f"This site takes products of up to {settings.LIBRARIAN_MAX_UPLOAD_SIZE_BYTES} bytes "
+            "(LIBRARIAN_MAX_UPLOAD_SIZE_BYTES); split the product or ask its operator.",
+        )
+    return size_bytes
+
+
+def check_checksum(text: str) -> str:
+    """Canonical form of a declared checksum. Raises InvalidChecksum."""
+    try:
+        return str(parse_checksum(text))
+    except ValueError as problem:
+        raise InvalidChecksum(f"{str(problem)[:1].upper()}{str(problem)[1:]}.") from problem
+
+
+def check_label(field: str, text: str) -> str:
+    """A person's or program's name as a row may keep it. Raises InvalidRequest."""
+    if not text or len(text) > MAX_NAME_CHARACTERS or UNPRINTABLE.search(text):
+        raise InvalidRequest(
+            f"The {field} must have 1 to {MAX_NAME_CHARACTERS} printable characters.", remedy=f"Send another {field}."
+        )
+    return text
+
+
+def normalise_upload_name(text: str) -> str:
+    """What the client calls its product: kept for the record, never used as a path, yet refused when it climbs."""
+    if len(text) > MAX_NAME_CHARACTERS:
+        raise InvalidName(f"The upload name has {len(text)} characters; {MAX_NAME_CHARACTERS} are allowed.")
+    normalise_name(text)
+    return text
+
+
+def fail_upload(upload: Upload, *, error: ArchiveError, state: str = UploadState.FAILED) -> bool:
+    """Give a live upload up with its reason and remove its staging; True if it was still live.
+
+    The row goes first: a crash in between leaves staging without a live upload, which the sweeper removes.
+    """
+    closed = Upload.objects.filter(pk=upload.pk, state=UploadState.STAGED, claim=upload.claim).update(
+        **closing_fields(state), failure_code=error.code, failure_reason=error.reason
+    )
+    if closed and upload.token:
+        upload.store.backend.drop_staging(upload.token)
+    return bool(closed)
+
+
+def closing_fields(state: str) -> dict[str, Any]:
+    """Columns of an upload that ends."""
+    return {
+        "state": state,
+        "finished_at": timezone.now(),
+        "reserved_bytes": 0,
+        "claim": "",
+        "claim_until": None,
+    }
+
+
+def live_tokens(store: Store, tokens: Iterable[str]) -> set[str]:
+    """Those of `tokens` that belong to a live upload on `store`."""
+    rows = Upload.objects.live().filter(Q(store=store), token__in=list(tokens))
+    return set(rows.values_list("token", flat=True))

@@ -1,0 +1,1 @@
+"""Portal pages of files: `search.py` finds them, `file.py` shows one."""

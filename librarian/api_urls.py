@@ -1,0 +1,86 @@
+"""The whole machine API on one page: `/api/v2/` the wire protocol, `/api/v3/` resources.
+
+On the wire only `ping/` ends in a slash; a path with the wrong ending is redirected to the right one (307).
+"""
+
+from django.urls import include, path, re_path
+from rest_framework.routers import SimpleRouter
+
+from accounts.api import v3 as accounts_v3
+from accounts.api import wire as accounts_wire
+from files.api import v3 as files_v3
+from files.api import wire as files_wire
+from files.api import wire_search
+from files.api.content import FileContent
+from librarian.common.wire import unknown_endpoint
+from librarian.operations import api as operations_v3
+from librarian.operations import openapi
+from librarian.operations import wire as operations_wire
+from stores import api as stores_v3
+from stores import wire as stores_wire
+
+accounts_router = SimpleRouter(use_regex_path=True)
+accounts_router.register("users", accounts_v3.UserViewSet, basename="v3-users")
+accounts_router.register("tokens", accounts_v3.TokenViewSet, basename="v3-tokens")
+
+wire = [
+    # Who answers, and who am I to it.
+    path("ping/", operations_wire.Ping.as_view()),
+    path("ping/logged", operations_wire.PingLogged.as_view()),
+    path("ping/admin", operations_wire.PingAdmin.as_view()),
+    # Files in.
+    path("upload/stage", files_wire.StageUpload.as_view()),
+    path("upload/commit", files_wire.CommitUpload.as_view()),
+    path("admin/add_file", files_wire.AddFile.as_view()),
+    # Finding.
+    path("search/file", wire_search.SearchFiles.as_view()),
+    path("search/instance_local", wire_search.SearchInstances.as_view()),
+    path("search/error", operations_wire.SearchErrors.as_view()),
+    path("error/clear", operations_wire.ClearError.as_view()),
+    # Accounts.
+    path("users/create", accounts_wire.CreateUser.as_view()),
+    path("users/update", accounts_wire.UpdateUser.as_view()),
+    path("users/delete", accounts_wire.DeleteUser.as_view()),
+    path("users/get", accounts_wire.GetUser.as_view()),
+    path("users/password_update", accounts_wire.UpdatePassword.as_view()),
+    # Stores and copies.
+    path("admin/stores/list", stores_wire.ListStores.as_view()),
+    path("admin/stores/state_change", stores_wire.ChangeStoreState.as_view()),
+    path("admin/instance/delete_local", files_wire.DeleteLocalInstance.as_view()),
+    # Whatever else: the right ending, or 404 in the wire's form.
+    re_path(r"^.*\Z", unknown_endpoint),
+]
+
+resources = [
+    # Files. A file's own address ends in a slash, what belongs to it does not: names may have slashes themselves.
+    path("files/", files_v3.FileList.as_view(), name="v3-files"),
+    path("files/<path:name>/content", FileContent.as_view(), name="v3-file-content"),
+    path("files/<path:name>/members", files_v3.FileMembers.as_view(), name="v3-file-members"),
+    path("files/<path:name>/events", files_v3.FileEvents.as_view(), name="v3-file-events"),
+    path("files/<path:name>/", files_v3.FileDetail.as_view(), name="v3-file"),
+    path("files/<path:name>", files_v3.FileDetail.as_view(schema=None)),
+    path("instances/", files_v3.InstanceList.as_view(), name="v3-instances"),
+    path("events/", files_v3.EventList.as_view(), name="v3-events"),
+    # Stores.
+    path("stores/", stores_v3.StoreList.as_view(), name="v3-stores"),
+    path("stores/<str:name>/", stores_v3.StoreDetail.as_view(), name="v3-store"),
+    # Accounts.
+    path("", include(accounts_router.urls)),
+    # How the site is doing.
+    path("errors/", operations_v3.ErrorList.as_view(), name="v3-errors"),
+    path("errors/summary/", operations_v3.ErrorSummary.as_view(), name="v3-error-summary"),
+    path("errors/<int:pk>/", operations_v3.ErrorDetail.as_view(), name="v3-error"),
+    path("errors/<int:pk>/clear/", operations_v3.ErrorClear.as_view(), name="v3-error-clear"),
+    path("jobs/", operations_v3.JobTable.as_view(), name="v3-jobs"),
+    path("jobs/runs/", operations_v3.RunList.as_view(), name="v3-job-runs"),
+    path("jobs/<str:name>/run/", operations_v3.JobRunNow.as_view(), name="v3-job-run-now"),
+    path("audit/", operations_v3.AuditList.as_view(), name="v3-audit"),
+    # The description of all this, for programs and for people.
+    path("schema/", openapi.Schema.as_view(), name="v3-schema"),
+    path("docs/", openapi.Docs.as_view(), name="v3-docs"),
+]
+
+urlpatterns = [
+    path("v2/", include(wire)),
+    path("v3/", include(resources)),
+]

@@ -1,0 +1,1 @@
+"""How the staff admin writes times: every page of the site tells UTC and says so."""

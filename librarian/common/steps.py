@@ -1,0 +1,45 @@
+"""The durable steps of a delivery, in order, and the place where a test can kill the process between two of them.
+
+A step is passed when what it names is on disk or committed. The names are a contract between the services, which
+announce them, and `tests/test_faults.py`, which kills a real process at each of them and checks what is left.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+STEPS = (
+    "intent",  # the upload's row is committed
+    "staged",  # the bytes are in staging, not yet on disk for certain
+    "synced",  # staging is on disk, size and digests are known and right
+    "claimed",  # the name is claimed for this upload
+    "placed",  # the bytes have their final place; its directory entry may not be on disk
+    "places_synced",  # the directory entries are on disk
+    "recorded",  # the store's commit record has the line
+    "committed",  # file, instance, events and the closed upload are committed
+    "cleaned",  # staging is gone
+)
+
+
+def passed(step: str) -> None:
+    """Announce that a durable step is done.
+
+    The setting LIBRARIAN_KILL_AT is for tests: the process dies at the step it names as if by kill -9, or, given
+    `@path`, at the step that this file names, once. An unknown step is a mistake in the code and raises ValueError.
+    """
+    if step not in STEPS:
+        raise ValueError(f"{step} is not a durable step")
+    wanted = os.environ.get("LIBRARIAN_KILL_AT")
+    if wanted and (step == wanted or (wanted.startswith("@") and _is_named(Path(wanted[1:]), step))):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_named(path: Path, step: str) -> bool:
+    """True if the file names `step`; it is removed then, so that the next process lives."""
+    try:
+        named = path.read_text().strip() == step
+        if named:
+            path.unlink()
+    except FileNotFoundError:
+        return False
+    return named

@@ -1,0 +1,1 @@
+"""Errors, jobs, audit, ping and health: pages, endpoints and queries."""

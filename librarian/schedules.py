@@ -1,0 +1,51 @@
+"""Every periodic job of a site, as one table.
+
+`manage.py sync_schedules` (part of every start) turns it into the clusters' schedules; staff switch, time and run the
+jobs in the admin; `manage.py run_jobs` runs them here and now. Time boxes: what a job does in one run is bounded, and
+the box is several times what it takes, since it is there for the store that hangs.
+"""
+
+from librarian.common.jobtable import Job, register_jobs
+
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+
+# fmt: off
+#   name, function, every, cluster, time box, why
+JOBS = [
+    Job("heartbeat", "librarian.common.heartbeat.beat", MINUTE, "default", 60,
+        "Shows that the cluster works, and finds jobs that did not run although due."),
+    Job("heartbeat_bulk", "librarian.common.heartbeat.beat", MINUTE, "bulk", 60,
+        "Shows that the cluster for long jobs works."),
+    Job("sweep_lost_runs", "librarian.common.housekeeping.sweep_lost_runs", MINUTE, "default", 60,
+        "A job whose worker was killed must run again."),
+    Job("finish_commits", "files.tasks.finish_commits", MINUTE, "default", 14 * MINUTE,
+        "A delivery that a crash cut off in the middle is finished or undone."),
+    Job("scan_watch_folders", "files.tasks.scan_watch_folders", 30, "default", 14 * MINUTE,
+        "Files that instruments drop into watched folders are taken in soon."),
+    Job("measure_stores", "stores.tasks.measure_stores", 5 * MINUTE, "default", 4 * MINUTE,
+        "People and uploads must know which stores are there and how full they are."),
+    Job("sweep_staging", "files.tasks.sweep_staging", 5 * MINUTE, "default", 10 * MINUTE,
+        "Deliveries that their clients gave up must not hold space for ever."),
+    Job("write_root", "files.tasks.write_root", DAY, "default", 10 * MINUTE,
+        "The day's signed root makes a changed or cut-off history visible."),
+    Job("verify_events", "files.tasks.verify_events", DAY, "bulk", 2 * HOUR,
+        "Every file's history is compared with the signed roots, without trusting the database."),
+    Job("check_invariants", "files.tasks.check_invariants", DAY, "bulk", 2 * HOUR,
+        "Truths that the database cannot hold are looked at as a whole."),
+    Job("forget_finished_uploads", "files.tasks.forget_finished_uploads", DAY, "default", 10 * MINUTE,
+        "Closed deliveries would make the table of open ones slow."),
+    Job("forget_watched_paths", "files.tasks.forget_watched_paths", DAY, "default", 10 * MINUTE,
+        "Notes on products that have left their watch folder would grow for ever."),
+    Job("thin_space_readings", "stores.tasks.thin_space_readings", DAY, "default", 10 * MINUTE,
+        "Old measurements of space are kept by the day, not by the minute."),
+    Job("sync_schedules", "librarian.common.timetable.sync_schedules", HOUR, "default", 60,
+        "Schedules that somebody changed by hand come back to what this table and the staff say."),
+    Job("forget_old_rows", "librarian.common.housekeeping.forget_old_rows", DAY, "default", 10 * MINUTE,
+        "Records of runs, ended sessions and cleared errors would grow for ever."),
+]
+# fmt: on
+
+
+def register() -> None:
+    """Make the table known to whoever runs, queues and shows jobs."""
+    register_jobs(JOBS)

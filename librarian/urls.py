@@ -1,0 +1,52 @@
+"""Every portal route of the site on one page; the machine API is in `librarian/api_urls.py`."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from accounts import views as accounts
+from accounts.forms import LoginForm
+from files.views import file, search
+from librarian.dashboard import views as dashboard
+from librarian.operations import health
+from librarian.operations import views as operations
+from stores import views as stores
+
+login = LoginView.as_view(
+    template_name="accounts/login.html", authentication_form=LoginForm, redirect_authenticated_user=True
+)
+
+handler400 = "librarian.common.handlers.bad_request"
+handler403 = "librarian.common.handlers.permission_denied"
+handler404 = "librarian.common.handlers.page_not_found"
+handler500 = "librarian.common.handlers.server_error"
+
+urlpatterns = [
+    # For people.
+    path("", dashboard.home, name="home"),
+    path("files/", search.files, name="files"),
+    path("files/export", search.export_files, name="export-files"),
+    path("file/<path:name>", file.file, name="file"),
+    path("stores/", stores.stores, name="stores"),
+    path("stores/<str:name>/", stores.store, name="store"),
+    path("errors/", operations.errors, name="errors"),
+    path("errors/<int:pk>/", operations.error, name="error"),
+    path("errors/<int:pk>/clear", operations.clear_error, name="clear-error"),
+    path("jobs/", operations.jobs, name="jobs"),
+    path("jobs/<str:name>/", operations.job_runs, name="job-runs"),
+    path("account/", accounts.account, name="account"),
+    path("account/tokens", accounts.issue_token, name="issue-token"),
+    path("account/tokens/<int:pk>/revoke", accounts.revoke_token, name="revoke-token"),
+    path("account/password", accounts.change_password, name="change-password"),
+    path("login/", login, name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    # For supervisors and balancers.
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    # For programs.
+    path("api/", include("librarian.api_urls")),
+    # For staff. Django's own page to change a password would neither count wrong guesses nor record the act.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="change-password"), name="change-staff-password"),
+    path("admin/", admin.site.urls),
+]

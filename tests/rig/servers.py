@@ -1,0 +1,192 @@
+"""Real Librarians for tests: a gunicorn on a free port, job clusters if wanted, an own home and an own database.
+
+The database is a copy of the run's template (tests/rig/databases.py), so a site is ready in seconds. Everything is
+started in process groups that die with the test process.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.rig.databases import ADMIN, ADMIN_PASSWORD, ROOT, SiteDatabase, shared_template, site_environment
+from tests.rig.processes import RigError, die_with_parent, free_port, signal_group, stop_group, tail, wait_for
+
+__all__ = ["ADMIN", "ADMIN_PASSWORD", "STORE", "Site"]
+
+STORE = "store"
+
+
+class Site:
+    """One Librarian in processes of its own.
+
+    Parameters
+    ----------
+    name : str
+        Its `LIBRARIAN_NAME`.
+    folder : Path
+        A directory that need not exist; holds home, store, staging and logs.
+    environment : mapping
+        Settings on top of the usual, e.g. `{"LIBRARIAN_KILL_AT": "instance-committed"}`.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, *, environment: Mapping[str, str] | None = None, workers: int = 1
+    ) -> None:
+        self.name = name
+        self.workers = workers
+        self.folder = folder
+        self.home = folder / "home"
+        self.store_path = folder / "store"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.overrides = dict(environment or {})
+        self.web: subprocess.Popen[bytes] | None = None
+        self.clusters: dict[str, subprocess.Popen[bytes]] = {}
+        self.web_log = folder / "web.log"
+        self._database: SiteDatabase | None = None
+
+    # --- Life ---------------------------------------------------------------------------------------------------------
+
+    def prepare(self, *, store: bool = True) -> None:
+        """Make home and database (migrated, with an administrator) and, unless told otherwise, one store."""
+        self.home.mkdir(parents=True)
+        template = shared_template()
+        self._database = template.copy(self.home)
+        (self.home / "static").symlink_to(template.home / "static")
+        if store:
+            self.store_path.mkdir()
+            self.manage("add_store", STORE, "--kind", "posix", "--path", str(self.store_path))
+
+    def start(self, **environment: str) -> None:
+        """Start the web process and wait until it answers; `environment` counts for this start only."""
+        if self.web is not None and self.web.poll() is None:
+            raise RigError(f"{self.name} runs already")
+        command = [sys.executable, "-m", "gunicorn", "librarian.wsgi:application", f"--bind=127.0.0.1:{self.port}"]
+        command += [
+            "--worker-class=gthread",
+            f"--workers={self.workers}",
+            "--threads=8",
+            "--timeout=120",
+            "--graceful-timeout=20",
+        ]
+        command += ["--no-control-socket", "--access-logfile=-"]
+        self.web = self._spawn(command, self.web_log, environment)
+        self._wait_until_live()
+
+    def start_cluster(self, cluster: str = "default", **environment: str) -> subprocess.Popen[bytes]:
+        """Start the job cluster `default` or `bulk`; it leads a process group of its own."""
+        command = [sys.executable, "manage.py", "qcluster"]
+        environment = {"Q_CLUSTER_NAME": cluster, **environment}
+        self.clusters[cluster] = self._spawn(command, self.folder / f"cluster-{cluster}.log", environment)
+        return self.clusters[cluster]
+
+    def kill(self) -> None:
+        """Kill -9 the web process and everything it started, as a power cut would."""
+        if self.web is not None:
+            signal_group(self.web, signal.SIGKILL)
+            self.web.wait(10)
+
+    def kill_cluster(self, cluster: str = "default") -> None:
+        """Kill -9 a job cluster with all its workers."""
+        process = self.clusters.pop(cluster)
+        signal_group(process, signal.SIGKILL)
+        process.wait(10)
+
+    def restart(self, **environment: str) -> None:
+        """Stop the web process gracefully if it runs, and start it again on the same port and home."""
+        if self.web is not None:
+            stop_group(self.web, grace_seconds=30)
+        self.start(**environment)
+
+    def stop(self) -> None:
+        """Stop all processes and give back the database. Harmless when nothing runs."""
+        for process in [*self.clusters.values(), *([self.web] if self.web else [])]:
+            stop_group(process)
+        self.clusters.clear()
+        self.web = None
+        if self._database is not None:
+            self._database.drop()
+            self._database = None
+
+    # --- Use ----------------------------------------------------------------------------------------------------------
+
+    def manage(
+        self, *arguments: str, check: bool = True, timeout_seconds: float = 120, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a management command against this site; RigError with its output when it fails and `check` is on."""
+        answer = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+        if check and answer.returncode != 0:
+            raise RigError(f"manage.py {' '.join(arguments)}: exit {answer.returncode}\n{answer.stdout}{answer.stderr}")
+        return answer
+
+    def evaluate(self, expression: str) -> Any:
+        """Value of a Python expression inside the site (all models are imported); must be plain data for JSON.
+
+        For what no page or endpoint tells: `site.evaluate("File.objects.count()")`.
+        """
+        code = f"import json; print(json.dumps({expression}, default=str))"
+        return json.loads(self.manage("shell", "-v", "0", "-c", code).stdout.splitlines()[-1])
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a process of this site finds in its environment."""
+        if self._database is None:
+            raise RigError(f"{self.name} is not prepared")
+        return site_environment(self.home, self._database.url, self.name, {**self.overrides, **more})
+
+    def is_live(self) -> bool:
+        """Whether the web process answers its health page."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/live", timeout=5) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def wait_until_dead(self, *, timeout_seconds: float = 30) -> None:
+        """Wait until a worker that was told to kill itself (LIBRARIAN_KILL_AT) has done so, then kill the rest."""
+        wait_for(
+            lambda: "was sent SIGKILL" in tail(self.web_log, 200) or (self.web and self.web.poll() is not None),
+            timeout_seconds=timeout_seconds,
+            what=f"the worker of {self.name} to die",
+        )
+        self.kill()
+
+    # --- Inside -------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, command: list[str], log_path: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self.environment(**environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
+
+    def _wait_until_live(self) -> None:
+        def live() -> bool:
+            if self.web is None or self.web.poll() is not None:
+                raise RigError(f"{self.name} stopped while starting:\n{tail(self.web_log)}")
+            return self.is_live()
+
+        try:
+            wait_for(live, timeout_seconds=45, what=f"{self.url}/health/live")
+        except RigError as error:
+            self.kill()
+            raise RigError(f"{error}\n{tail(self.web_log)}") from None
