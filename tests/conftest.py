@@ -6,6 +6,7 @@ Fixtures of one app belong in that app's own conftest; builders of rows in `test
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ if _WORKER == "main" or "LIBRARIAN_TEST_ROOT" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["LIBRARIAN_TEST_ROOT"], ignore_errors=True)
 TEST_ROOT = Path(os.environ["LIBRARIAN_TEST_ROOT"])
 HOME = TEST_ROOT / _WORKER / "home"
-HOME.mkdir(parents=True, exist_ok=True)
+(HOME / "static").mkdir(parents=True, exist_ok=True)
 
 for _name in [name for name in os.environ if name.startswith("LIBRARIAN_") and name not in _KEPT]:
     del os.environ[_name]  # a developer's own site must not change what the suite sees
@@ -113,6 +114,17 @@ def _fresh_catalogue() -> None:
     from files.services.naming import forget_naming_mode
 
     forget_naming_mode()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB of its own, to be filled, unmounted or made read-only."""
+    point = tmp_path / "mounted"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", point], check=True)
+    yield point
+    while subprocess.run(["umount", "-l", point], capture_output=True).returncode == 0:
+        pass
 
 
 # --- Real servers and a real browser ----------------------------------------------------------------------------------

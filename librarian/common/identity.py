@@ -22,7 +22,7 @@ def own_host() -> str:
 
 def identity_of(pid: int) -> str:
     """Name of another process of this host, for one that this process started."""
-    return f"{own_host()}:{pid}:{_boot()}.{_namespace()}.{_started(pid)}"
+    return f"{own_host()}:{pid}:{boot_id()}.{_namespace()}.{_started(pid)}"
 
 
 @cache  # one entry per process: a fork has another pid
@@ -48,13 +48,14 @@ def is_dead(identity: str) -> bool:
         return False
     if host != own_host():
         return False
-    if boot != _boot():
+    if boot != boot_id():
         return True
     return namespace == _namespace() and _started(int(pid)) != started
 
 
 @cache
-def _boot() -> str:
+def boot_id() -> str:
+    """What tells this run of the machine from any other; the machine's own word, or empty where it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
     except OSError:

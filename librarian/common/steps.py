@@ -19,6 +19,12 @@ STEPS = (
     "committed",  # file, instance, events and the closed upload are committed
     "cleaned",  # staging is gone
 )
+# Of resumable uploads, around the steps of their commit.
+ARRIVAL_STEPS = (
+    "arrived",  # the bytes of a piece are written, not yet on disk for certain
+    "complete",  # the row says that all bytes have come (or the commit that follows at once will)
+    "batch_closed",  # every product of a batch has its answer, in the row
+)
 
 
 def passed(step: str) -> None:
@@ -27,7 +33,7 @@ def passed(step: str) -> None:
     The setting LIBRARIAN_KILL_AT is for tests: the process dies at the step it names as if by kill -9, or, given
     `@path`, at the step that this file names, once. An unknown step is a mistake in the code and raises ValueError.
     """
-    if step not in STEPS:
+    if step not in STEPS and step not in ARRIVAL_STEPS:
         raise ValueError(f"{step} is not a durable step")
     wanted = os.environ.get("LIBRARIAN_KILL_AT")
     if wanted and (step == wanted or (wanted.startswith("@") and _is_named(Path(wanted[1:]), step))):

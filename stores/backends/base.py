@@ -8,7 +8,7 @@ import base64
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stores.models import Store
 
 Kind = Literal["flat", "directory"]
+Part = Literal["item", "received"]  # of a delivery: the product itself, or a tar stream that holds it
 TOKEN = re.compile(r"[a-z0-9]{12}")
 BLOCK_BYTES = 2**20
 Progress = Callable[[int], None]  # called with the number of bytes just read
@@ -108,6 +109,20 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One entry of a directory product that arrives as a stream.
+
+    A `link` is symbolic, with its `target` as it stands there; `same` is a hard link to the member `target`, which
+    came before. `open` gives the bytes of a file.
+    """
+
+    path: str
+    kind: Literal["file", "directory", "link", "same"]
+    target: str = ""
+    open: Callable[[], AbstractContextManager[IO[bytes]]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that a listing of the store found: a regular file with its place, size and time of change."""
 
@@ -170,8 +185,11 @@ class StoreBackend(ABC):
     # --- Bytes in ---
 
     @abstractmethod
-    def stage(self, token: str) -> str:
-        """Make the staging directory of `token` and return the location of its item (at most 256 characters)."""
+    def stage(self, token: str, *, private: bool = False) -> str:
+        """Make the staging directory of `token` and return the location of its item (at most 256 characters).
+
+        A `private` one is for bytes that only this server writes; nobody else may look in.
+        """
 
     @abstractmethod
     def item_location(self, token: str) -> str:
@@ -182,6 +200,52 @@ class StoreBackend(ABC):
         self, token: str, source: IO[bytes], algorithms: Iterable[str], progress: Progress | None = None
     ) -> Content:
         """Stream a flat item into staging, hashing it on the way; leaves it unsynced."""
+
+    @abstractmethod
+    def take_over(self, token: str, part: Part, *, writer: str, durable_bytes: int) -> int:
+        """Make `writer` the only one who may append to a part of a private delivery; returns its size, durable now.
+
+        `durable_bytes` of it were known to be on disk before; more counts only where no power cut can have come since.
+        """
+
+    @abstractmethod
+    def append(
+        self,
+        token: str,
+        part: Part,
+        source: IO[bytes],
+        *,
+        writer: str,
+        at_bytes: int,
+        hashers: Mapping[str, Any],
+        on_durable: Callable[[int], None],
+    ) -> int:
+        """Stream bytes behind the first `at_bytes` of a part; returns how many came. Leaves them unsynced.
+
+        `hashers` (by algorithm) see every byte; they are worthless when this raises. `on_durable` is told now and then
+        how many bytes of the part are on disk. Raises LostRace, without having written, once another took over.
+        """
+
+    @abstractmethod
+    def part_size(self, token: str, part: Part) -> int:
+        """Bytes of a part that have arrived; 0 when there are none."""
+
+    @abstractmethod
+    def open_part(self, token: str, part: Part) -> AbstractContextManager[IO[bytes]]:
+        """A part for reading, seekable. Raises MissingBytes."""
+
+    @abstractmethod
+    def keep_item(self, token: str) -> int:
+        """Settle a flat item of a private delivery, hashed as it arrived; returns its size. Raises MissingBytes."""
+
+    @abstractmethod
+    def write_tree(
+        self, token: str, entries: Iterable[TreeEntry], algorithms: Iterable[str], progress: Progress | None = None
+    ) -> Content:
+        """Write a directory item from its entries, then read it once; leaves it unsynced. Raises UnsafeProduct.
+
+        The whole tree appears at once: after a crash there is no item, or all of it.
+        """
 
     @abstractmethod
     def copy_in(self, token: str, source: str, algorithms: Iterable[str], progress: Progress | None = None) -> Content:

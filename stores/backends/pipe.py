@@ -8,8 +8,9 @@ written goes to disk meanwhile, so that the last fsync is short.
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hera_librarian.checksums import new_hasher
@@ -20,6 +21,7 @@ INLINE_BYTES = 2**20
 _BUFFERS = 8
 _FLUSH_BYTES = 64 * 2**20
 ReadInto = Callable[[memoryview], int]
+Write = Callable[[memoryview], None]
 
 
 @dataclass(slots=True)
@@ -86,12 +88,42 @@ def run_through(
     progress : callable, optional
         Called with the number of bytes of each block.
     """
-    pipe = _Pipe(list(dict.fromkeys(algorithms)), target, progress)
+    hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
+    write = None if target is None else partial(durable.write_all, target)
+    pipe = _Pipe(hashers, write, None if target is None else _Flusher(target), progress)
     try:
         if start:
             pipe.feed_bytes(start)
         while pipe.feed_from(read_into):
             pass
+        size = pipe.finish()
+    finally:
+        pipe.close()
+    return Digested(size, {algorithm: hasher.hexdigest() for algorithm, hasher in hashers.items()})
+
+
+def append_through(
+    read_into: ReadInto,
+    hashers: Mapping[str, Any],
+    write: Write,
+    *,
+    flushed: int,
+    on_flushed: Callable[[int], None],
+) -> int:
+    """Read a stream to its end and write it by `write`, feeding hashers that may have seen what lies before it.
+
+    Returns the bytes written. When it raises, the hashers may have seen bytes that were not written. `on_flushed` is
+    called, between two blocks, with the number of bytes that are known to be on disk by then; they were written to
+    the descriptor `flushed`.
+    """
+    flusher = _Flusher(flushed)
+    told = 0
+    pipe = _Pipe(hashers, write, flusher, None)
+    try:
+        while pipe.feed_from(read_into):
+            if flusher.flushed_bytes > told:
+                told = flusher.flushed_bytes
+                on_flushed(told)
         return pipe.finish()
     finally:
         pipe.close()
@@ -107,21 +139,26 @@ class _Flusher:
         self._fd = fd
         self._thread: threading.Thread | None = None
         self._failure: OSError | None = None
-        self._unflushed = 0
+        self._written = 0
+        self._begun = 0
+        self.flushed_bytes = 0  # known to be on disk
 
     def wrote(self, length: int) -> None:
         """Count bytes written; flush when there are enough and the last flush is through."""
-        self._unflushed += length
-        if self._unflushed < _FLUSH_BYTES or (self._thread is not None and self._thread.is_alive()):
+        self._written += length
+        due = self._written - self._begun >= _FLUSH_BYTES
+        if not due or (self._thread is not None and self._thread.is_alive()):
             return
         self.check()
-        self._unflushed = 0
+        self._begun = self._written
         self._thread = threading.Thread(target=self._flush, daemon=True, name="librarian-flush")
         self._thread.start()
 
     def _flush(self) -> None:
         try:
+            begun = self._begun
             os.fdatasync(self._fd)
+            self.flushed_bytes = begun
         except OSError as error:
             self._failure = error
 
@@ -147,20 +184,25 @@ class _Block:
 
 
 class _Pipe:
-    def __init__(self, algorithms: list[str], target: int | None, progress: Progress | None) -> None:
-        self._hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
-        self._target = target
+    def __init__(
+        self,
+        hashers: Mapping[str, Any],
+        write: Write | None,
+        flusher: "_Flusher | None",
+        progress: Progress | None,
+    ) -> None:
+        self._write = write
         self._progress = progress
         self._size = 0
-        self._flusher = None if target is None else _Flusher(target)
+        self._flusher = flusher
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._owned: list[bytearray] = []
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
-        self._queues = [queue.SimpleQueue() for _ in algorithms]
+        self._queues = [queue.SimpleQueue() for _ in hashers]
         self._threads = [
             threading.Thread(target=self._hash, args=(hasher, blocks), daemon=True, name="librarian-hash")
-            for hasher, blocks in zip(self._hashers.values(), self._queues, strict=True)
+            for hasher, blocks in zip(hashers.values(), self._queues, strict=True)
         ]
         for thread in self._threads:
             thread.start()
@@ -197,8 +239,8 @@ class _Pipe:
             blocks.put(block)
         length = len(block.view)
         try:
-            if self._target is not None:
-                durable.write_all(self._target, block.view)
+            if self._write is not None:
+                self._write(block.view)
         finally:
             self._release(block)
         self._size += length
@@ -229,13 +271,14 @@ class _Pipe:
         for thread in self._threads:
             thread.join()
 
-    def finish(self) -> Digested:
+    def finish(self) -> int:
+        """Wait for the hashers; returns how many bytes went through."""
         self._stop()
         if self._failure is not None:
             raise self._failure
         if self._flusher is not None:
             self._flusher.check()
-        return Digested(self._size, {name: hasher.hexdigest() for name, hasher in self._hashers.items()})
+        return self._size
 
     def close(self) -> None:
         """End the threads, however the stream ended, and give the buffers to the next one."""

@@ -8,13 +8,13 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
 from librarian.common.errors import ArchiveError, Misconfigured
-from stores.backends import corners, durable, placing, staging, trees
+from stores.backends import arriving, corners, durable, placing, staging, trees
 from stores.backends.base import (
     BLOCK_BYTES,
     TOKEN,
@@ -24,11 +24,13 @@ from stores.backends.base import (
     Kind,
     Member,
     MissingBytes,
+    Part,
     PlaceOccupied,
     Progress,
     RecordLine,
     Space,
     StoreBackend,
+    TreeEntry,
     UnsafeProduct,
 )
 from stores.backends.places import CORNER, QUARANTINE, shown, split_new_place, split_place
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_LOCATION_CHARACTERS = 256  # of the wire protocol
+_PART_BUFFER_BYTES = 128 * 1024  # headers of a tar are small and near each other
 _FEW = 4  # up to so many things are made durable one by one, more by one syncfs
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _writers_lock = threading.Lock()
@@ -100,17 +103,17 @@ class PosixBackend(StoreBackend):
         _check_token(token)
         return f"{self._corners.staging}/{token}/{placing.ITEM}"
 
-    def stage(self, token: str) -> str:
+    def stage(self, token: str, *, private: bool = False) -> str:
         location = self.item_location(token)
         if len(location) > MAX_LOCATION_CHARACTERS:
             raise Misconfigured(f"Store {self.store.name}: the staging path {location} is too long for the wire.")
         with self._corners.speaking("making a staging directory"), self._corners.open_staging() as area:
             try:
-                os.mkdir(token, 0o755, dir_fd=area)
+                os.mkdir(token, 0o700, dir_fd=area)
             except FileExistsError:
                 return location  # staged already: the request was repeated
-            # chmod, since the umask may have taken away what mkdir was asked for
-            os.chmod(token, 0o775 if self.store.group_writable_staging else 0o755, dir_fd=area)
+            if not private:
+                os.chmod(token, 0o775 if self.store.group_writable_staging else 0o755, dir_fd=area)
         return location
 
     def write_item(
@@ -118,6 +121,55 @@ class PosixBackend(StoreBackend):
     ) -> Content:
         with self._token("writing to staging", token) as fd:
             return staging.write_stream(fd, source, list(algorithms), self._settling, progress)
+
+    def take_over(self, token: str, part: Part, *, writer: str, durable_bytes: int) -> int:
+        with self._token("taking an upload over", token) as fd:
+            return arriving.take_over(fd, part, writer=writer, durable_bytes=durable_bytes)
+
+    def append(
+        self,
+        token: str,
+        part: Part,
+        source: IO[bytes],
+        *,
+        writer: str,
+        at_bytes: int,
+        hashers: Mapping[str, Any],
+        on_durable: Callable[[int], None],
+    ) -> int:
+        with self._token("writing to staging", token) as fd:
+            return arriving.append(
+                fd, part, source, writer=writer, at_bytes=at_bytes, hashers=hashers, on_durable=on_durable
+            )
+
+    def part_size(self, token: str, part: Part) -> int:
+        with self._token("looking into staging", token) as fd:
+            seen = durable.look(part, at=fd)
+            return 0 if seen is None else seen.st_size
+
+    @contextmanager
+    def open_part(self, token: str, part: Part) -> Iterator[IO[bytes]]:
+        with self._token("reading staging", token) as fd:
+            try:
+                opened = durable.open_for_reading(part, at=fd)
+            except FileNotFoundError as error:
+                raise self._missing(f"Nothing was written to staging {token}.") from error
+        with os.fdopen(opened, "rb", buffering=_PART_BUFFER_BYTES) as file:
+            yield file
+
+    def keep_item(self, token: str) -> int:
+        with self._token("reading staging", token) as fd:
+            self._refuse_odd_item(fd, self.item_location(token))
+            with durable.closing(durable.open_for_reading(placing.ITEM, at=fd)) as item:
+                self._settling.apply(item)
+                return os.fstat(item).st_size
+
+    def write_tree(
+        self, token: str, entries: Iterable[TreeEntry], algorithms: Iterable[str], progress: Progress | None = None
+    ) -> Content:
+        with self._token("writing to staging", token) as fd:
+            staging.write_tree(fd, entries)
+        return self.adopt(token, algorithms, progress)
 
     def copy_in(self, token: str, source: str, algorithms: Iterable[str], progress: Progress | None = None) -> Content:
         try:

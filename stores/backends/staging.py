@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from stores.backends import durable
-from stores.backends.base import BLOCK_BYTES, ChangedWhileRead, Content, Progress, UnsafeProduct
+from stores.backends import durable, unpacking
+from stores.backends.base import BLOCK_BYTES, ChangedWhileRead, Content, Progress, TreeEntry, UnsafeProduct
 from stores.backends.pipe import INLINE_BYTES, Digested, ReadInto, digest_bytes, run_through
 from stores.backends.places import shown
 from stores.backends.placing import ITEM
@@ -16,6 +16,7 @@ from stores.backends.reading import Explain, Settling, is_ours, read_file
 from stores.backends.trees import NewTree, TreeReader, is_all_ours, settle_tree
 
 _COPY = "own"
+_UNPACKED = "unpacked"
 
 
 def flat_content(found: Digested, algorithms: Iterable[str]) -> Content:
@@ -72,6 +73,18 @@ def write_stream(
             found = run_through(_reader(source), wanted, target=target, start=start, progress=progress)
         settling.apply(target)
     return flat_content(found, algorithms)
+
+
+def write_tree(token: int, entries: Iterable[TreeEntry]) -> None:
+    """Write a directory item from its entries; it gets its name once it is whole."""
+    for name in (ITEM, _UNPACKED):
+        _clear(name, at=token)
+    try:
+        unpacking.write_tree(entries, _UNPACKED, at=token)
+    except BaseException:
+        _clear(_UNPACKED, at=token)
+        raise
+    os.rename(_UNPACKED, ITEM, src_dir_fd=token, dst_dir_fd=token)
 
 
 def _read_start(source: IO[bytes]) -> bytes:

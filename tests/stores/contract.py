@@ -6,18 +6,23 @@ Nothing here looks behind the contract of `stores/backends/base.py`; products to
 import hashlib
 import io
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xxhash
 
+from librarian.common.errors import LostRace
 from stores.backends.base import (
     ChangedWhileRead,
     Member,
     MissingBytes,
+    Part,
     PlaceOccupied,
     RecordLine,
     StoreBackend,
+    TreeEntry,
     UnsafeProduct,
     new_token,
 )
@@ -72,6 +77,41 @@ def deliver_tree(backend: StoreBackend, source: Path, place: str) -> str:
     backend.place_item(token, place)
     backend.sync_places([place])
     return token
+
+
+def append(
+    backend: StoreBackend,
+    token: str,
+    content: bytes,
+    *,
+    at: int,
+    part: Part = "item",
+    writer: str = "w",
+    take_over: bool = True,
+    hasher: Any = None,
+) -> int:
+    """Send one piece, as a request does."""
+    if take_over:
+        assert backend.take_over(token, part, writer=writer, durable_bytes=0) == at
+    return backend.append(
+        token,
+        part,
+        io.BytesIO(content),
+        writer=writer,
+        at_bytes=at,
+        hashers={"sha256": hasher} if hasher else {},
+        on_durable=lambda _: None,
+    )
+
+
+def entries_of(members: dict[str, bytes | None]) -> list[TreeEntry]:
+    """Members of a product as a stream tells them, in an order that nobody sorted."""
+    return [
+        TreeEntry(path, "directory")
+        if content is None
+        else TreeEntry(path, "file", open=lambda content=content: nullcontext(io.BytesIO(content)))
+        for path, content in reversed(members.items())
+    ]
 
 
 def content_at(backend: StoreBackend, place: str, member: str = "") -> bytes:
@@ -290,6 +330,118 @@ class StoreContract:
             backend.adopt(token, [])
         with pytest.raises(MissingBytes):
             backend.place_item(token, "1/f")
+
+    # Bytes that arrive piece by piece.
+
+    def test_pieces_make_one_item_whose_digest_is_taken_on_the_way(self, backend: StoreBackend) -> None:
+        content = os.urandom(LARGE)
+        token, hasher = new_token(), hashlib.sha256()
+        backend.stage(token, private=True)
+        for start, end in ((0, 1000), (1000, LARGE - 7), (LARGE - 7, LARGE)):
+            assert append(backend, token, content[start:end], at=start, hasher=hasher) == end - start
+        assert backend.part_size(token, "item") == LARGE
+        assert hasher.digest() == hashlib.sha256(content).digest()
+        assert backend.keep_item(token) == LARGE
+        backend.sync_items([token])
+        backend.place_item(token, "night/pieces")
+        backend.sync_places(["night/pieces"])
+        assert content_at(backend, "night/pieces") == content
+
+    def test_whoever_takes_over_finds_a_size_that_stays(self, backend: StoreBackend) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        backend.take_over(token, "item", writer="first", durable_bytes=0)
+
+        class Interrupted(io.RawIOBase):
+            """The first writer's connection, in the midst of which the second comes."""
+
+            parts = [b"a" * LARGE, b"b" * LARGE]
+
+            def read(self, _size: int = -1) -> bytes:
+                if len(self.parts) == 1:
+                    self.size = backend.take_over(token, "item", writer="second", durable_bytes=0)
+                return self.parts.pop(0)[:_size] if self.parts else b""
+
+        source = Interrupted()
+        with pytest.raises(LostRace):
+            backend.append(token, "item", source, writer="first", at_bytes=0, hashers={}, on_durable=lambda _: None)
+        assert backend.part_size(token, "item") == source.size
+        assert append(backend, token, b"c", at=source.size, writer="second", take_over=False) == 1
+        assert backend.part_size(token, "item") == source.size + 1
+
+    def test_bytes_of_before_a_power_cut_count_only_as_far_as_they_were_synced(
+        self, backend: StoreBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        append(backend, token, b"x" * 1000, at=0)
+        assert backend.take_over(token, "item", writer="w", durable_bytes=300) == 1000, "the machine never stopped"
+        append(backend, token, b"y" * 10, at=1000)
+        monkeypatch.setattr("stores.backends.arriving.boot_id", lambda: "another")
+        assert backend.take_over(token, "item", writer="w", durable_bytes=300) == 300
+
+    def test_what_a_tar_brought_is_read_again(self, backend: StoreBackend) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        append(backend, token, b"0123456789", at=0, part="received")
+        with backend.open_part(token, "received") as file:
+            file.seek(3)
+            assert file.read(4) == b"3456"
+        assert not backend.has_item(token), "a stream that brings a product is not the product"
+
+    def test_tree_written_from_entries_equals_one_copied_in(self, backend: StoreBackend, tmp_path: Path) -> None:
+        copied = new_token()
+        backend.stage(copied)
+        source = write_tree(tmp_path / "product", WIRE_TREE)
+        expected = backend.copy_in(copied, str(source), ["xxh3"])
+        token = new_token()
+        backend.stage(token, private=True)
+        content = backend.write_tree(token, entries_of(WIRE_TREE), ["xxh3"])
+        assert (content.digest, content.checksums, content.size_bytes) == (
+            expected.digest,
+            expected.checksums,
+            expected.size_bytes,
+        )
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            [TreeEntry("../x", "directory")],
+            [TreeEntry("/etc", "directory")],
+            [TreeEntry("a//b", "directory")],
+            [TreeEntry("a\nb", "directory")],
+            [TreeEntry("way", "link", target="/tmp"), TreeEntry("way/x", "directory")],
+            [TreeEntry("out", "link", target="../../../../etc/passwd")],
+            [TreeEntry("out", "link", target="/etc/passwd")],
+            [TreeEntry("a", "link", target="b"), TreeEntry("b", "link", target="a")],
+            [TreeEntry("a", "same", target="b")],
+            [TreeEntry("a", "same", target="../../../../../etc/passwd")],
+            [TreeEntry("/".join("d" * 130), "directory")],
+        ],
+        ids=lambda entries: entries[-1].path[:20],
+    )
+    def test_entries_that_trick_are_refused_and_leave_nothing(
+        self, backend: StoreBackend, entries: list[TreeEntry]
+    ) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        with pytest.raises(UnsafeProduct):
+            backend.write_tree(token, entries, ["xxh3"])
+
+    def test_member_that_comes_twice_is_refused(self, backend: StoreBackend) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        twice = [*entries_of({"a": b"1"}), *entries_of({"a": b"2"})]
+        with pytest.raises(UnsafeProduct, match="twice"):
+            backend.write_tree(token, twice, ["xxh3"])
+        assert not backend.has_item(token)
+
+    def test_links_inside_a_tree_are_stored_as_their_bytes(self, backend: StoreBackend) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        entries = [*entries_of({"d/a": b"bytes"}), TreeEntry("b", "link", "d/a"), TreeEntry("c", "same", "d/a")]
+        content = backend.write_tree(token, entries, ["xxh3"])
+        assert content.digest == tree_digest({"b": b"bytes", "c": b"bytes", "d/a": b"bytes"})
 
     def test_staging_location_fits_the_wire_and_hides_the_name(self, backend: StoreBackend) -> None:
         token = new_token()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,17 +50,6 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def backend(root: Path) -> PosixBackend:
     return posix(root)
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB of its own."""
-    point = tmp_path / "mounted"
-    point.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", point], check=True)
-    yield point
-    while subprocess.run(["umount", "-l", point], capture_output=True).returncode == 0:
-        pass
 
 
 class TestContract(StoreContract):
