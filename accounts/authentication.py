@@ -72,6 +72,10 @@ class PortalSessionAuthentication(SessionAuthentication):
             note_use(found[0])
         return found
 
+    def enforce_csrf(self, request: Request) -> None:
+        """Look for the token in forms and headers alone: the framework's own request would parse a body of any type."""
+        super().enforce_csrf(request._request)
+
     def authenticate_header(self, request: Request) -> str:
         return "Basic"
 

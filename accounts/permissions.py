@@ -64,6 +64,25 @@ def wire_level_required(level: Level) -> type[WireLevelPermission]:
     return type(f"Wire{level.name.title()}Level", (WireLevelPermission,), {"level": Level(level)})
 
 
+def require_level_still(request: Request, level: Level) -> None:
+    """Look again, after something that took long, whether the caller may: accounts and tokens change meanwhile.
+
+    Raises AuthenticationRequired when account or token no longer open anything, LevelTooLow when they open less.
+    """
+    user = User.objects.filter(pk=request.user.pk, is_active=True).first()
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    if token is not None:
+        token = ApiToken.objects.select_related("user").filter(pk=token.pk).first()
+    if user is None or (isinstance(request.auth, ApiToken) and (token is None or not token.is_usable)):
+        raise AuthenticationRequired(
+            "The account or token that began this was revoked, has expired or was switched off.",
+            remedy="Go on with valid credentials of the same account; what arrived is kept.",
+        )
+    held = effective_level(token) if token is not None else Level(user.level)
+    if held < level:
+        raise LevelTooLow(f"This needs level {level.name}; {user.username} has {held.name} by now.")
+
+
 ReadOnlyLevel = level_required(Level.READONLY)
 
 

@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from files.copies import CONDITIONS, CopyState
 from files.lookups import MAX_PATTERN_CHARACTERS, check_like, escape_like, shell_to_like
-from files.models import Condition, File, FileEvent, Instance, Presence
+from files.models import Condition, File, FileEvent, Instance, Presence, Upload, UploadContent, UploadState
 from files.models.file import FileKind
 from files.names import MAX_NAME_CHARACTERS, normalise_name
 from librarian.common.errors import InvalidName
@@ -175,6 +175,18 @@ class EventFilterSet(ArchiveFilterSet):
 
     class Meta:
         model = FileEvent
+        fields: list[str] = []
+
+
+class UploadFilterSet(ArchiveFilterSet):
+    """Resumable uploads by state, content and what they were called."""
+
+    state = OneOfFilter("state", choices=UploadState.choices, help_text="Where it stands.")
+    content = OneOfFilter("content", choices=UploadContent.choices, help_text="What its bytes are.")
+    destination = TextFilter("destination", max_length=4096, help_text="Called exactly this by its client.")
+
+    class Meta:
+        model = Upload
         fields: list[str] = []
 
 

@@ -11,11 +11,15 @@ from accounts.api import wire as accounts_wire
 from files.api import v3 as files_v3
 from files.api import wire as files_wire
 from files.api import wire_search
+from files.api.archive import FileArchive
 from files.api.content import FileContent
+from files.api.uploads import UploadCommit, UploadDetail, UploadList
 from librarian.common.wire import unknown_endpoint
 from librarian.operations import api as operations_v3
 from librarian.operations import openapi
 from librarian.operations import wire as operations_wire
+from librarian.operations.site import SiteFacts
+from network.api import wire as network_wire
 from stores import api as stores_v3
 from stores import wire as stores_wire
 
@@ -47,19 +51,31 @@ wire = [
     path("admin/stores/list", stores_wire.ListStores.as_view()),
     path("admin/stores/state_change", stores_wire.ChangeStoreState.as_view()),
     path("admin/instance/delete_local", files_wire.DeleteLocalInstance.as_view()),
+    # Peers. Servers and clients of the protocol spell the switch differently.
+    path("admin/librarians/list", network_wire.ListLibrarians.as_view()),
+    path("admin/librarians/add", network_wire.AddLibrarian.as_view()),
+    path("admin/librarians/remove", network_wire.RemoveLibrarian.as_view()),
+    path("admin/librarians/transfer_status/change", network_wire.ChangeTransferStatus.as_view()),
+    path("admin/librarians/transfer_status/set", network_wire.ChangeTransferStatus.as_view()),
     # Whatever else: the right ending, or 404 in the wire's form.
     re_path(r"^.*\Z", unknown_endpoint),
 ]
 
 resources = [
+    path("", SiteFacts.as_view(), name="v3-site"),
     # Files. A file's own address ends in a slash, what belongs to it does not: names may have slashes themselves.
     path("files/", files_v3.FileList.as_view(), name="v3-files"),
+    path("files/archive", FileArchive.as_view(), name="v3-files-archive"),
     path("files/<path:name>/content", FileContent.as_view(), name="v3-file-content"),
     path("files/<path:name>/members", files_v3.FileMembers.as_view(), name="v3-file-members"),
     path("files/<path:name>/events", files_v3.FileEvents.as_view(), name="v3-file-events"),
     path("files/<path:name>/", files_v3.FileDetail.as_view(), name="v3-file"),
     path("files/<path:name>", files_v3.FileDetail.as_view(schema=None)),
     path("instances/", files_v3.InstanceList.as_view(), name="v3-instances"),
+    # Ways in.
+    path("uploads/", UploadList.as_view(), name="v3-uploads"),
+    path("uploads/<int:pk>/", UploadDetail.as_view(), name="v3-upload"),
+    path("uploads/<int:pk>/commit", UploadCommit.as_view(), name="v3-upload-commit"),
     path("events/", files_v3.EventList.as_view(), name="v3-events"),
     # Stores.
     path("stores/", stores_v3.StoreList.as_view(), name="v3-stores"),

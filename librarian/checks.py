@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.checks import check_trusted_proxies
 from files.checks import check_naming_mode
+from network.checks import check_encryption_keys, check_site_name
 
 SITE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1", ".localhost"}
@@ -80,6 +81,7 @@ def _check_public_site() -> list[Error]:
 
 def refuse_bad_settings() -> None:
     """Raise ImproperlyConfigured naming every failed check of the settings, here and on the floors below."""
-    errors = [*check_settings(), *check_trusted_proxies(), *check_naming_mode(databases=["default"])]
+    errors = [*check_settings(), *check_trusted_proxies(), *check_encryption_keys()]
+    errors += [*check_naming_mode(databases=["default"]), *check_site_name(databases=["default"])]
     if errors:
         raise ImproperlyConfigured("\n".join(f"{error.id}: {error.msg} {error.hint or ''}" for error in errors))

@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 
 from accounts import views as accounts
 from accounts.forms import LoginForm
-from files.views import file, search
+from files.views import archive, file, search, upload
 from librarian.dashboard import views as dashboard
 from librarian.operations import health
 from librarian.operations import views as operations
@@ -27,6 +27,8 @@ urlpatterns = [
     path("", dashboard.home, name="home"),
     path("files/", search.files, name="files"),
     path("files/export", search.export_files, name="export-files"),
+    path("files/archive", archive.archive, name="archive"),
+    path("upload/", upload.upload, name="upload"),
     path("file/<path:name>", file.file, name="file"),
     path("stores/", stores.stores, name="stores"),
     path("stores/<str:name>/", stores.store, name="store"),

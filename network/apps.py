@@ -1,7 +1,14 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class NetworkConfig(AppConfig):
     name = "network"
     verbose_name = "Network"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from network.checks import check_encryption_keys, check_site_name
+
+        checks.register(check_encryption_keys)
+        checks.register(check_site_name, checks.Tags.database)

@@ -17,6 +17,8 @@ from accounts.models import User
 from files.models import Condition, File, FileMember, Instance, RemoteInstance
 from files.models.file import FileKind
 from files.services.events import append_event
+from librarian.common.sealing import seal
+from network.models import Peer
 from stores.models import Store
 
 PASSWORD = "correct horse battery staple"
@@ -109,6 +111,12 @@ def make_instance(
 def make_remote_instance(file: File, *, peer: str = "north", **fields: Any) -> RemoteInstance:
     """A copy that the peer of this name has confirmed."""
     return RemoteInstance.objects.create(file=file, peer_name=peer, **{"peer_store_id": 1, "sender": "here", **fields})
+
+
+def make_peer(name: str = "", *, authenticator: str = "test_librarian:a password", **fields: Any) -> Peer:
+    """A site that we know, at an address where nothing answers."""
+    defaults = {"url": "http://127.0.0.1", "port": 1, "sealed_authenticator": seal(authenticator)}
+    return Peer.objects.create(name=name or f"peer{next(_numbers)}", **{**defaults, **fields})
 
 
 def bytes_path(store: Store, place: str) -> Path:

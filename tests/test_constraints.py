@@ -33,8 +33,9 @@ from librarian.common.triggers import (
     install_triggers,
     present_triggers,
 )
+from network.models import Peer
 from stores.models import SpaceReading, Store
-from tests.make import make_file, make_instance, make_store, make_user
+from tests.make import make_file, make_instance, make_peer, make_store, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -145,6 +146,8 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
         for i in [make_instance(make_file(), s)] * 2
     ],
     "upload_kind_is_known": lambda s: _upload(s, kind="pigeon"),
+    "upload_content_is_known": lambda s: _upload(s, content="a smell"),
+    "upload_holds_no_more_than_its_length": lambda s: _upload(s, length_bytes=1, offset_bytes=2),
     "upload_state_is_known": lambda s: _upload(s, state="lost", **FINISHED),
     "finished_upload_holds_nothing": lambda s: _upload(s, state="failed", failure_reason="x"),
     "committed_upload_has_a_file": lambda s: _upload(s, state="committed", **FINISHED),
@@ -161,6 +164,14 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
     "error_severity_is_known": lambda s: ErrorRecord.objects.create(**{**ERROR, "severity": "bad"}),
     "error_category_is_known": lambda s: ErrorRecord.objects.create(**{**ERROR, "category": "bad"}),
     "error_happened_at_least_once": lambda s: ErrorRecord.objects.create(**ERROR, count=0),
+    "peer_has_a_legal_name": lambda s: make_peer("two words"),
+    "peer_url_is_plain": lambda s: make_peer(url="http://me:secret@north.example.org"),
+    "peer_port_is_a_port": lambda s: make_peer(port=65536),
+    "peer_authenticator_is_encrypted": lambda s: Peer.objects.filter(pk=make_peer().pk).update(
+        sealed_authenticator="here:secret"
+    ),
+    "peer_seen_was_measured": lambda s: make_peer(last_seen_at=timezone.now()),
+    "peer_error_says_when": lambda s: make_peer(last_error="It does not answer."),
     "one_lease_per_job_and_target": lambda s: _two(lambda: JobLease.objects.create(job="j")),
     "finished_run_has_end_time": lambda s: JobRun.objects.create(job="j", trigger="person", outcome="failed"),
     "run_starts_before_it_ends": lambda s: JobRun.objects.create(
@@ -197,7 +208,7 @@ def test_every_constraint_has_its_illegal_row() -> None:
     """A new constraint needs a row above that breaks it."""
     from django.apps import apps
 
-    ours = {"accounts", "stores", "files", "common"}
+    ours = {"accounts", "stores", "files", "common", "network"}
     named = {
         constraint.name
         for model in apps.get_models()

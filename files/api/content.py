@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import quote
 
 from django.conf import settings
@@ -19,9 +20,10 @@ from rest_framework.views import APIView
 from files.api.ranges import ByteRange, RangeNotSatisfiable, asked_range, is_unchanged
 from files.models import File, FileMember
 from files.queries import file_named, member_at
-from files.services.download import ReadableCopy, begin_reading, open_copy
+from files.services.download import KnownCopies, ReadableCopy, begin_reading, copies_of, open_copy
 from files.services.tar_stream import tar_blocks, tar_size
-from librarian.common.filters import refuse_unknown_parameters
+from librarian.common.errors import NotFound
+from librarian.common.filters import refuse_unknown_parameters, shown
 
 OCTETS = "application/octet-stream"
 TAR = "application/x-tar"
@@ -34,7 +36,7 @@ answered in whole), `If-Range`, `If-None-Match` and `If-Match`, and carry `Repr-
 whole, by which the bytes can be checked after the download.
 
 A copy that is missing or has the wrong size is not served: the next copy is. A read that fails on the way closes the
-connection before `Content-Length` bytes have come."""
+connection before `Content-Length` bytes have come. A caller that finds them wrong asks for another copy: `store`."""
 
 
 class AnyAccept(DefaultContentNegotiation):
@@ -58,6 +60,7 @@ class FileContent(APIView):
         tags=["files"],
         parameters=[
             OpenApiParameter("member", str, description="Path of one entry of a directory product, as in its members."),
+            OpenApiParameter("store", str, description="Read the copy on the store of this name, and no other."),
             OpenApiParameter("Range", str, "header", description="One range of bytes, such as `bytes=0-1023`."),
             OpenApiParameter("If-Range", str, "header", description="ETag for which the range is meant."),
             OpenApiParameter("If-None-Match", str, "header", description="ETags that the caller has already."),
@@ -76,12 +79,13 @@ class FileContent(APIView):
         return self._answer(request, name)
 
     def _answer(self, request: Request, name: str) -> HttpResponseBase:
-        refuse_unknown_parameters(request.query_params, ["member"])
+        refuse_unknown_parameters(request.query_params, ["member", "store"])
         file = file_named(name)
+        copies = _copies(request, file)
         member = member_at(file, request.query_params["member"]) if "member" in request.query_params else None
         if file.is_directory and member is None:
-            return _answer_tar(request, file)
-        return _answer_bytes(request, file, member)
+            return _answer_tar(request, file, copies)
+        return _answer_bytes(request, file, member, copies)
 
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
@@ -93,7 +97,9 @@ class FileContent(APIView):
 # --- Flat files and members -------------------------------------------------------------------------------------------
 
 
-def _answer_bytes(request: Request, file: File, member: FileMember | None) -> HttpResponseBase:
+def _answer_bytes(
+    request: Request, file: File, member: FileMember | None, copies: KnownCopies | None
+) -> HttpResponseBase:
     sha256 = member.sha256 if member else file.digest
     etag = f'"{sha256}"'
     headers = {
@@ -104,16 +110,16 @@ def _answer_bytes(request: Request, file: File, member: FileMember | None) -> Ht
     if is_unchanged(request, etag):
         return _without_body(304, headers)
     if request.method == "HEAD":
-        copy = open_copy(file=file, member=member)
+        copy = open_copy(file=file, member=member, copies=copies)
         return _without_body(200, {**headers, "Content-Type": OCTETS, "Content-Length": str(copy.size_bytes)})
     if settings.LIBRARIAN_ACCEL_PREFIX:
-        copy = open_copy(file=file, member=member)
+        copy = open_copy(file=file, member=member, copies=copies)
         if copy.instance.store.kind == "posix":
             return _handed_to_nginx(copy, headers)
     size_bytes = member.size_bytes if member else file.size_bytes
     asked = asked_range(request, size_bytes=size_bytes, etag=etag)
     part = asked or ByteRange(0, size_bytes)
-    blocks = begin_reading(file=file, member=member, offset=part.first, length=part.length)
+    blocks = begin_reading(file=file, member=member, offset=part.first, length=part.length, copies=copies)
     if asked:
         headers["Content-Range"] = asked.content_range(size_bytes)
     return _streamed(blocks, 206 if asked else 200, OCTETS, part.length, headers)
@@ -130,12 +136,12 @@ def _handed_to_nginx(copy: ReadableCopy, headers: dict[str, str]) -> HttpRespons
 # --- Directory products -----------------------------------------------------------------------------------------------
 
 
-def _answer_tar(request: Request, file: File) -> HttpResponseBase:
+def _answer_tar(request: Request, file: File, copies: KnownCopies | None) -> HttpResponseBase:
     etag = f'"tar-{file.digest}"'  # of the stream, which the tree digest determines with the name and the time
     headers = {**_common_headers(etag, f"{file.base_name}.tar"), "Accept-Ranges": "none"}
     if is_unchanged(request, etag):
         return _without_body(304, headers)
-    copy = open_copy(file=file)
+    copy = open_copy(file=file, copies=copies)
     size_bytes = tar_size(file)
     if request.method == "HEAD":
         return _without_body(200, {**headers, "Content-Type": TAR, "Content-Length": str(size_bytes)})
@@ -143,6 +149,18 @@ def _answer_tar(request: Request, file: File) -> HttpResponseBase:
 
 
 # --- Shared -----------------------------------------------------------------------------------------------------------
+
+
+def _copies(request: Request, file: File) -> KnownCopies | None:
+    """The copies to choose from: None for all of them, or those on the store that `store` names. Raises NotFound."""
+    if "store" not in request.query_params:
+        return None
+    asked, copies = request.query_params["store"], copies_of([file])[file.pk]
+    here = [copy for copy in copies.here if copy.store.name == asked]
+    if not here:
+        remedy = "Leave the parameter out, or name a store of one of the file's instances."
+        raise NotFound(f"{file.name} has no copy on a store {shown(asked)}.", remedy=remedy)
+    return replace(copies, here=here)
 
 
 def _common_headers(etag: str, filename: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Wire protocol: `upload/stage`, `upload/commit`, `admin/add_file`, `admin/instance/delete_local`."""
 
 from typing import NoReturn
+from urllib.parse import quote
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -75,7 +76,7 @@ class CommitUpload(WireView):
     def answer(self, request: Request, message: UploadCompletionRequest) -> None:
         upload = find_upload(request, message)
         try:
-            commit_upload(
+            file = commit_upload(
                 upload_id=upload.pk,
                 destination=message.destination_location,
                 deletion_policy=int(message.deletion_policy),
@@ -84,6 +85,7 @@ class CommitUpload(WireView):
             )
         except ArchiveError as error:
             refuse_commit(error)
+        self.headers["Librarian-Name"] = quote(file.name)  # as filed, which may not be as sent
 
 
 class AddFile(WireView):

@@ -8,7 +8,7 @@ from files.models.instance import Condition, DeletionPolicy, Instance, Presence
 from files.models.observation import Observation
 from files.models.remote_instance import RemoteInstance
 from files.models.session import ObservingSession
-from files.models.upload import Upload, UploadKind, UploadState
+from files.models.upload import Upload, UploadContent, UploadKind, UploadState
 from files.models.watch import WatchedPath, WatchFolder
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Presence",
     "RemoteInstance",
     "Upload",
+    "UploadContent",
     "UploadKind",
     "UploadState",
     "WatchFolder",

@@ -16,6 +16,18 @@ class UploadKind(models.TextChoices):
     INGEST = "ingest", "manage.py ingest or watch folder"
     CLONE = "clone", "from a peer"
     COPY = "copy", "between our stores"
+    BATCH = "batch", "one of many in a tar stream"
+
+
+SERVER_SIDE = (UploadKind.INGEST, UploadKind.BATCH)  # nobody outside holds on to them: undone when their process dies
+
+
+class UploadContent(models.TextChoices):
+    """What the bytes of a resumable upload are. Deliveries of other kinds lie in staging as what they are: `file`."""
+
+    FILE = "file", "the product itself"
+    DIRECTORY = "directory", "a tar stream of one directory product"
+    BATCH = "batch", "a tar stream of many products"
 
 
 class UploadState(models.TextChoices):
@@ -42,6 +54,9 @@ class Upload(models.Model):
     Several live ones may exist for a name; which one becomes the file is decided at commit, where `committing_name`
     (unique among live uploads) is claimed. `claim` names the process that commits it now and until when that is
     believed; `commit_asked_at` says that a client asked, so that a commit cut short is finished by a sweeper.
+
+    A resumable upload (kind tus) declares the length of its stream; `offset_bytes` of it are known to be on disk, more
+    may have arrived. `arrived_digests` are of the whole stream, written only if one process saw every byte come in.
     """
 
     MOVES = {
@@ -64,7 +79,12 @@ class Upload(models.Model):
     uploader = models.CharField(max_length=256)
     source = models.CharField(max_length=256)
     size_bytes = models.BigIntegerField(help_text="declared")
-    offset_bytes = models.BigIntegerField(default=0, help_text="received so far")
+    content = models.CharField(max_length=16, choices=UploadContent, default=UploadContent.FILE)
+    length_bytes = models.BigIntegerField(default=0, help_text="of the stream that brings it; 0: it comes otherwise")
+    offset_bytes = models.BigIntegerField(default=0, help_text="of the stream, known to be on disk")
+    arrived_digests = models.TextField(blank=True, help_text="of the whole stream: JSON, algorithm to hex digest")
+    metadata = models.TextField(blank=True, help_text="Upload-Metadata as the client sent it")
+    is_committed_when_complete = models.BooleanField(default=False, help_text="without a call that asks for it")
     reserved_bytes = models.BigIntegerField(default=0, help_text="held free on the store for it")
     checksum = models.CharField(max_length=140, blank=True, help_text="declared, <algorithm>:::<hex>")
     obsid = models.BigIntegerField(null=True, blank=True)
@@ -83,6 +103,8 @@ class Upload(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     file = models.ForeignKey(File, null=True, blank=True, on_delete=models.PROTECT, related_name="uploads")
+    outcome = models.CharField(max_length=16, blank=True, help_text="of a committed one: new, already here, restored")
+    products = models.TextField(blank=True, help_text="of a batch: how each product fared, a JSON object a line")
     failure_code = models.CharField(max_length=64, blank=True)
     failure_reason = models.TextField(blank=True)
 
@@ -99,12 +121,17 @@ class Upload(models.Model):
                 name="finished_upload_holds_nothing",
             ),
             models.CheckConstraint(
-                condition=~Q(state="committed") | Q(file__isnull=False), name="committed_upload_has_a_file"
+                condition=~Q(state="committed") | Q(file__isnull=False) | Q(content="batch"),
+                name="committed_upload_has_a_file",
             ),
+            models.CheckConstraint(condition=Q(content__in=UploadContent.values), name="upload_content_is_known"),
             models.CheckConstraint(condition=~Q(state="failed") | ~Q(failure_reason=""), name="failed_upload_says_why"),
             models.CheckConstraint(
-                condition=Q(size_bytes__gte=0, offset_bytes__gte=0, reserved_bytes__gte=0),
+                condition=Q(size_bytes__gte=0, offset_bytes__gte=0, reserved_bytes__gte=0, length_bytes__gte=0),
                 name="upload_sizes_are_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(offset_bytes__lte=models.F("length_bytes")), name="upload_holds_no_more_than_its_length"
             ),
             models.UniqueConstraint(
                 fields=["committing_name"],

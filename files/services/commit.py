@@ -7,7 +7,7 @@ recognise their own result.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from files.models import File, Instance, Upload, UploadKind, UploadState
+from files.models import File, Instance, Upload, UploadContent, UploadKind, UploadState
+from files.models.upload import SERVER_SIDE
 from files.names import FiledName, choose_place, next_place, normalise_name
+from files.services.arrived import content_as_arrived, unpack_product
 from files.services.claims import Claim, is_dead, take_claim
 from files.services.places import refuse_entangled, refuse_shared_copy, remember_ways
 from files.services.registration import Delivery, Outcome, build_file, is_same_content, record_line, register
-from files.services.uploads import closing_fields, fail_upload, name_taken
+from files.services.uploads import check_checksum, closing_fields, fail_upload, name_taken
 from hera_librarian.checksums import DEFAULT_ALGORITHM, Checksum, parse_checksum
 from librarian.common import steps
 from librarian.common.errors import (
@@ -79,6 +81,8 @@ def commit_upload(
     destination: str | None = None,
     deletion_policy: int | None = None,
     null_obsid: bool | None = None,
+    checksum: str | None = None,
+    arrived: Mapping[str, Any] | None = None,
     seen: Upload | None = None,
     patience_seconds: float | None = None,
 ) -> File:
@@ -86,8 +90,9 @@ def commit_upload(
 
     Blocks until done. A repeated call joins a commit that is under way, redoes one that was cut short, and otherwise
     gives the answer of the first call again. `destination`, `deletion_policy` and `null_obsid` override what was
-    said when staging, once. `seen` is the upload's row, if the caller has just read it. Another process that commits
-    this upload or its name is waited for, for `patience_seconds` or as LIBRARIAN_COMMIT_WAIT_SECONDS says.
+    said when staging, once; `checksum` may be declared now if it was not. `arrived` are columns that say what has
+    come, if the row does not say it yet. `seen` is the upload's row, if the caller has just read it. Another process
+    that commits this upload or its name is waited for, for `patience_seconds` or as LIBRARIAN_COMMIT_WAIT_SECONDS says.
 
     Raises
     ------
@@ -97,7 +102,7 @@ def commit_upload(
         For now; the upload stays and the same call may succeed later.
     """
     patience = Patience.of(patience_seconds)
-    wishes = _wishes(destination, deletion_policy, null_obsid)
+    wishes = _wishes(destination, deletion_policy, null_obsid) | dict(arrived or {})
     while True:
         upload = seen or _read_upload(upload_id)
         seen = None
@@ -105,6 +110,8 @@ def commit_upload(
         if upload.state != UploadState.STAGED:
             return past_answer(upload, filed)
         _refuse_other_name(upload, filed)
+        if checksum is not None:
+            wishes |= {"checksum": declare_checksum(upload, checksum)}
         claim = take_claim(upload, commit_asked_at=upload.commit_asked_at or timezone.now(), **wishes)
         if claim is None:
             patience.wait(f"Upload {upload_id} is being committed by another process")
@@ -120,6 +127,17 @@ def _read_upload(upload_id: int) -> Upload:
     if upload is None:
         raise NotFound(f"There is no upload {upload_id}.", remedy="Begin with a new upload.")
     return upload
+
+
+def declare_checksum(upload: Upload, checksum: str) -> str:
+    """The checksum of an upload, declared when it was staged or now. Raises InvalidChecksum, ContentMismatch."""
+    said = check_checksum(checksum)
+    if upload.checksum and upload.checksum != said:
+        raise ContentMismatch(
+            f"Upload {upload.pk} was declared with the checksum {upload.checksum}, now with {said}.",
+            remedy="Declare one checksum, or begin with a new upload.",
+        )
+    return said
 
 
 def _wishes(destination: str | None, deletion_policy: int | None, null_obsid: bool | None) -> dict[str, Any]:
@@ -198,7 +216,7 @@ def _close_already_here(delivery: Delivery, claim: Claim) -> None:
     if upload.kind == UploadKind.WIRE:
         delivery.error = name_taken(delivery.file, same=True)
         return
-    if not claim.held().update(**closing_fields(UploadState.COMMITTED), file=delivery.file):
+    if not claim.held().update(**closing_fields(UploadState.COMMITTED), file=delivery.file, outcome=delivery.outcome):
         raise LostRace(f"Upload {upload.pk} was taken over by another process.")
     upload.store.backend.drop_staging(upload.token)
 
@@ -219,9 +237,14 @@ def take_bytes(delivery: Delivery, claim: Claim) -> None:
     if upload.place and backend.is_placed(upload.token, upload.place):
         delivery.content = backend.digest(upload.place, algorithms, claim.renew_if_due)
     else:
-        if not backend.has_item(upload.token):
+        if upload.content == UploadContent.DIRECTORY:
+            unpack_product(delivery, algorithms, claim)
+        elif (content := content_as_arrived(upload, algorithms)) is not None:
+            delivery.content = content
+        elif not backend.has_item(upload.token):
             raise NothingStaged(f"Nothing lies at the staging location of upload {upload.pk}.")
-        delivery.content = backend.adopt(upload.token, algorithms, claim.renew_if_due)
+        else:
+            delivery.content = backend.adopt(upload.token, algorithms, claim.renew_if_due)
         steps.passed("staged")
         backend.sync_items([upload.token])
     verify_content(delivery)
@@ -390,7 +413,7 @@ def _recover_claimed(claim: Claim) -> str:
     if upload.place and upload.token and upload.store.backend.is_placed(upload.token, upload.place):
         _commit_placed(claim)
         return "finished"
-    if upload.kind == UploadKind.INGEST:
+    if upload.kind in SERVER_SIDE:
         fail_upload(upload, error=Interrupted(f"The delivery of {upload.destination} was interrupted."))
         return "undone"
     claim.held().update(committing_name="", claim="", claim_until=None)

@@ -5,17 +5,19 @@ that fails later raises in the middle of the stream, so that the connection brea
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 
 from django.conf import settings
-from django.db.models import Case, F, IntegerField, Q, Value, When
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, Value, When
 
-from files.models import Condition, File, FileMember, Instance, Presence
+from files.models import Condition, File, FileMember, Instance, Presence, RemoteInstance
 from files.services.findings import Finding, record_bad_copy
 from librarian.common.errors import ArchiveError, NotFound, Unavailable
 from stores.backends.base import MissingBytes
+from stores.models import Store
 
 CALLER = "download"
 _DISK_ERRORS = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
@@ -47,31 +49,78 @@ class ReadableCopy:
         yield from read_exactly(self.instance, path, offset=offset, length=wanted)
 
 
-def open_copy(*, file: File, member: FileMember | None = None) -> ReadableCopy:
+@dataclass(frozen=True, slots=True)
+class KnownCopies:
+    """What the catalogue knows of one file's copies.
+
+    `here` are those of which bytes are kept, the best first; `is_readable` of each says whether it may be tried.
+    """
+
+    here: list[Instance]
+    peers: Callable[[], list[str]]
+
+
+def copies_of(files: Iterable[File]) -> dict[int, KnownCopies]:
+    """The copies of each file, by its key: one query for however many files, and one when `peers` is first asked."""
+    by_key = {file.pk: file for file in files}
+    here: dict[int, list[Instance]] = {key: [] for key in by_key}
+    stores: dict[int, Store] = {}
+    is_good = Case(When(Q(condition=Condition.GOOD), then=Value(0)), default=Value(1), output_field=IntegerField())
+    kept = Instance.objects.filter(file__in=by_key, presence__in=[Presence.PRESENT, Presence.SET_ASIDE])
+    rows = kept.annotate(is_readable=Exists(Instance.objects.readable().filter(pk=OuterRef("pk"))))
+    for instance in rows.select_related("store").order_by(is_good, F("condition_at").desc(nulls_last=True), "pk"):
+        instance.file = by_key[instance.file_id]
+        instance.store = stores.setdefault(instance.store_id, instance.store)  # one backend, not one a copy
+        here[instance.file_id].append(instance)
+
+    @cache
+    def peers() -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        rows = RemoteInstance.objects.filter(file__in=by_key).order_by("peer_name").values_list("file", "peer_name")
+        for key, name in rows.distinct():
+            found.setdefault(key, []).append(name)
+        return found
+
+    return {key: KnownCopies(copies, lambda key=key: peers().get(key, [])) for key, copies in here.items()}
+
+
+def open_copy(*, file: File, member: FileMember | None = None, copies: KnownCopies | None = None) -> ReadableCopy:
     """Choose a copy of `file` that this host can read, look at its bytes, and return it.
 
     Parameters
     ----------
     member : FileMember, optional
         Only this entry of a directory product is looked at, not the whole tree.
+    copies : KnownCopies, optional
+        What `copies_of` said of this file, when it was asked for a whole batch.
 
     Raises NoCopyHere if no copy is here, Unavailable if none of those here can be read now.
     """
+    copies = copies or copies_of([file])[file.pk]
     reasons: list[str] = []
-    for instance in _candidates(file):
+    for instance in _candidates(copies.here):
         finding = _look(instance, member)
         if isinstance(finding, ReadableCopy):
             return finding
         reasons.append(f"{instance.store.name}: {finding}")
-    raise _refusal(file, reasons)
+    raise _refusal(file, copies, reasons)
 
 
 def begin_reading(
-    *, file: File, member: FileMember | None = None, offset: int = 0, length: int | None = None
+    *,
+    file: File,
+    member: FileMember | None = None,
+    offset: int = 0,
+    length: int | None = None,
+    copies: KnownCopies | None = None,
 ) -> Iterator[bytes]:
-    """Blocks of a flat file or of one member, the first of them read already, from the first copy that gives it."""
+    """Blocks of a flat file or of one member, the first of them read already, from the first copy that gives it.
+
+    `copies` and refusals as for `open_copy`.
+    """
+    copies = copies or copies_of([file])[file.pk]
     reasons: list[str] = []
-    for instance in _candidates(file):
+    for instance in _candidates(copies.here):
         copy = _look(instance, member)
         if not isinstance(copy, ReadableCopy):
             reasons.append(f"{instance.store.name}: {copy}")
@@ -83,7 +132,7 @@ def begin_reading(
             reasons.append(f"{instance.store.name}: {problem}")
             continue
         return chain([first], blocks)
-    raise _refusal(file, reasons)
+    raise _refusal(file, copies, reasons)
 
 
 def read_exactly(instance: Instance, member_path: str, *, offset: int, length: int) -> Iterator[bytes]:
@@ -112,12 +161,10 @@ def read_exactly(instance: Instance, member_path: str, *, offset: int, length: i
 # --- Choosing ---------------------------------------------------------------------------------------------------------
 
 
-def _candidates(file: File) -> Iterator[Instance]:
-    """Readable copies on stores of this host; those seen good first, the latest look first."""
-    is_good = Case(When(Q(condition=Condition.GOOD), then=Value(0)), default=Value(1), output_field=IntegerField())
-    copies = file.instances.readable().select_related("store", "file")
-    for instance in copies.order_by(is_good, F("condition_at").desc(nulls_last=True), "pk"):
-        if instance.store.is_reached_from(settings.LIBRARIAN_HOST_NAME):
+def _candidates(copies: Iterable[Instance]) -> Iterator[Instance]:
+    """Readable copies on stores of this host."""
+    for instance in copies:
+        if instance.is_readable and instance.store.is_reached_from(settings.LIBRARIAN_HOST_NAME):
             yield instance
 
 
@@ -174,15 +221,14 @@ def _record(instance: Instance, finding: Finding) -> str:
 # --- Refusing ---------------------------------------------------------------------------------------------------------
 
 
-def _refusal(file: File, reasons: list[str]) -> ArchiveError:
+def _refusal(file: File, copies: KnownCopies, reasons: list[str]) -> ArchiveError:
     """Why no bytes are handed out: not here at all, or here and not readable now."""
-    kept = list(file.instances.filter(presence__in=[Presence.PRESENT, Presence.SET_ASIDE]).select_related("store"))
-    peers = sorted(set(file.remote_instances.values_list("peer_name", flat=True)))
-    if not kept:
+    peers = copies.peers()
+    if not copies.here:
         remedy = f"Copies are known at: {', '.join(peers)}. Ask there." if peers else None
         return NoCopyHere(f"No copy of {file.name} is at this site.", remedy=remedy, remote_copies=peers)
     tried = {reason.partition(":")[0] for reason in reasons}
-    reasons = reasons + [f"{copy.store.name}: {_why_not(copy)}" for copy in kept if copy.store.name not in tried]
+    reasons = reasons + [f"{copy.store.name}: {_why_not(copy)}" for copy in copies.here if copy.store.name not in tried]
     elsewhere = f" Copies are also known at: {', '.join(peers)}." if peers else ""
     return Unavailable(
         f"No copy of {file.name} can be read now.",

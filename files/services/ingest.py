@@ -21,14 +21,13 @@ from files.names import FiledName, choose_place, normalise_name
 from files.services.claims import CLAIM_SECONDS, RENEW_SECONDS, new_claim
 from files.services.commit import finish_deliveries, recover_claimant, require_obsid, verify_content
 from files.services.in_place import holders_of, refuse_other_holder
-from files.services.products import Product, product_size_bytes
+from files.services.products import Product
 from files.services.registration import Delivery, Outcome, is_same_content
 from files.services.uploads import check_label, expiry, fail_upload, name_taken, reserved_bytes_by_store
 from hera_librarian.checksums import DEFAULT_ALGORITHM
 from librarian.common import steps
 from librarian.common.errors import ArchiveError, Busy, InvalidRequest, LostRace, StoreUnavailable
 from stores.backends.base import UnsafeProduct, new_token
-from stores.backends.local import digest_local
 from stores.models import Store
 from stores.services import choose_store
 
@@ -47,6 +46,7 @@ class Report:
     size_bytes: int = 0
     outcome: str = ""
     place: str = ""
+    checksum: str = ""
     code: str = ""
     reason: str = ""
     remedy: str = ""
@@ -68,6 +68,7 @@ class Wishes:
     obsid: int | None = None
     deletion_policy: int = 0
     jobs: int = 1
+    kind: str = UploadKind.INGEST
 
     @property
     def actor_name(self) -> str:
@@ -139,7 +140,7 @@ def _look_at(product: Product) -> _Item:
             raise UnsafeProduct(f"{product.path} cannot be taken in: {product.problem}.")
         item.filed = normalise_name(product.handed_as)
         item.report.name = item.filed.name
-        item.size_bytes = item.report.size_bytes = product_size_bytes(product)
+        item.size_bytes = item.report.size_bytes = product.size_bytes()
     except ArchiveError as error:
         item.filed = None
         item.fail(error)
@@ -214,10 +215,12 @@ def _compare(item: _Item, file: File) -> None:
         item.fail(name_taken(file, same=False))
         return
     try:
-        content = digest_local(item.product.path, ALGORITHMS)
+        content = item.product.digest(ALGORITHMS)
     except ArchiveError as error:
         item.fail(error)
         return
+    if content is None:
+        return  # compared when it is in staging
     if is_same_content(file, content):
         item.report.outcome = Outcome.ALREADY_HERE
     else:
@@ -251,7 +254,7 @@ def _create_uploads(items: Sequence[_Item], wishes: Wishes) -> None:
         store = here or _store_with_room(items, wishes)
         uploads = [
             Upload(
-                kind=UploadKind.INGEST,
+                kind=wishes.kind,
                 owner=wishes.actor,
                 owner_name=wishes.actor_name,
                 store=store,
@@ -351,8 +354,8 @@ def _read(item: _Item, renewal: "_Renewal | None", wishes: Wishes) -> None:
         if wishes.in_place:
             item.delivery.content = upload.store.backend.digest(upload.place, ALGORITHMS, renewal)
         else:
-            upload.store.backend.stage(upload.token)
-            item.delivery.content = upload.store.backend.copy_in(upload.token, item.product.path, ALGORITHMS, renewal)
+            upload.store.backend.stage(upload.token, private=True)
+            item.delivery.content = item.product.bring(upload.store.backend, upload.token, ALGORITHMS, renewal)
     except StoreUnavailable:
         raise
     except ArchiveError as error:
@@ -364,7 +367,7 @@ def _report(item: _Item) -> None:
     if delivery.error is not None:
         item.fail(delivery.error)
         return
-    report.outcome, report.place = delivery.outcome, delivery.upload.place
+    report.outcome, report.place, report.checksum = delivery.outcome, delivery.upload.place, delivery.upload.checksum
 
 
 def _close_failed(batch: list[_Item]) -> None:

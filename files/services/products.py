@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from stores.backends.base import Content, Progress, StoreBackend
+from stores.backends.local import digest_local
 from stores.backends.places import CORNER
 
 MIRIAD_ITEMS = {"header", "vartable", "visdata"}  # what makes a directory a MIRIAD dataset
@@ -21,6 +23,20 @@ class Product:
     handed_as: str
     kind: str = "flat"
     problem: str = ""
+
+    def size_bytes(self) -> int:
+        """Its size now, by directory entries: what to reserve for it."""
+        return product_size_bytes(self)
+
+    def digest(self, algorithms: Sequence[str]) -> Content | None:
+        """What one reading of it finds; None where that is only known once it is written."""
+        return digest_local(self.path, algorithms)
+
+    def bring(
+        self, backend: StoreBackend, token: str, algorithms: Sequence[str], progress: Progress | None = None
+    ) -> Content:
+        """Write it as the item of a delivery, hashed on the way."""
+        return backend.copy_in(token, self.path, algorithms, progress)
 
 
 def find_products(

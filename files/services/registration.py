@@ -114,7 +114,7 @@ def register(deliveries: Sequence[Delivery], *, store: Store, claim: str) -> Non
         Instance.objects.bulk_create([_instance(delivery, store) for delivery in new])
         for delivery in known:
             _bring_back(delivery, store)
-        _close_uploads(deliveries, claim)
+        _close_uploads(new, known, claim)
         note_written(store=store, size_bytes=sum(d.content.size_bytes for d in deliveries if d.upload.token))
     for delivery in new:
         delivery.outcome = Outcome.NEW
@@ -183,10 +183,13 @@ def _bring_back(delivery: Delivery, store: Store) -> None:
     append_events(file=delivery.file, events=[_arrived(delivery, store)])
 
 
-def _close_uploads(deliveries: Sequence[Delivery], claim: str) -> None:
+def _close_uploads(new: Sequence[Delivery], known: Sequence[Delivery], claim: str) -> None:
     named = File.objects.filter(name=OuterRef("committing_name")).values("pk")[:1]
-    closed = Upload.objects.filter(
-        pk__in=[delivery.upload.pk for delivery in deliveries], state=UploadState.STAGED, claim=claim
-    ).update(**closing_fields(UploadState.COMMITTED), file=Subquery(named))
-    if closed != len(deliveries):
-        raise LostRace("Another process took over an upload of this batch.")
+    for deliveries, outcome in ((new, Outcome.NEW), (known, Outcome.RESTORED)):
+        if not deliveries:
+            continue
+        closed = Upload.objects.filter(
+            pk__in=[delivery.upload.pk for delivery in deliveries], state=UploadState.STAGED, claim=claim
+        ).update(**closing_fields(UploadState.COMMITTED), file=Subquery(named), outcome=outcome)
+        if closed != len(deliveries):
+            raise LostRace("Another process took over an upload of this batch.")

@@ -11,8 +11,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from files.models import Upload, UploadKind, UploadState
+from files.models.upload import SERVER_SIDE
 from files.services.claims import is_dead
 from files.services.commit import RECOVERY_PATIENCE_SECONDS, commit_upload, recover_upload
+from files.services.finishing import finish_upload
 from files.services.uploads import expiry, fail_upload, live_tokens
 from librarian.common.errors import ArchiveError
 from librarian.common.identity import own_host
@@ -57,9 +59,12 @@ def _in_turn(uploads: QuerySet[Upload]) -> Iterator[Upload]:
 
 def _finish(upload: Upload) -> str:
     try:
-        if upload.kind == UploadKind.INGEST:
+        if upload.kind in SERVER_SIDE:
             return {"finished": "finished", "undone": "undone"}.get(recover_upload(upload), "waiting")
-        commit_upload(upload_id=upload.pk, patience_seconds=RECOVERY_PATIENCE_SECONDS)
+        if upload.kind == UploadKind.TUS:
+            finish_upload(upload, patience_seconds=RECOVERY_PATIENCE_SECONDS)
+        else:
+            commit_upload(upload_id=upload.pk, patience_seconds=RECOVERY_PATIENCE_SECONDS)
         return "finished"
     except ArchiveError as error:
         if error.passing:

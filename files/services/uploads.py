@@ -40,37 +40,43 @@ def stage_upload(
     source: str,
     kind: str = UploadKind.WIRE,
     store_name: str | None = None,
+    reserved_bytes: int | None = None,
+    **fields: Any,
 ) -> Upload:
     """Make room for one product in staging and return its upload, whose item may then be written.
+
+    `reserved_bytes` is held free for it, its size if left out; `fields` are further columns of the row.
 
     Raises InvalidName, InvalidChecksum, InvalidRequest, TooLarge (over LIBRARIAN_MAX_UPLOAD_SIZE_BYTES), NameTaken,
     NoStore or StoreUnavailable; nothing is left behind then.
     """
     filed = normalise_name(destination)
-    refuse_used_name(filed.name, checksum=checksum, size_bytes=size_bytes)
-    fields = {
+    if kind == UploadKind.WIRE:
+        refuse_used_name(filed.name, checksum=checksum, size_bytes=size_bytes)
+    needed = size_bytes if reserved_bytes is None else reserved_bytes
+    fields |= {
         "upload_name": normalise_upload_name(upload_name),
         "destination": destination,
         "size_bytes": check_size(size_bytes),
-        "checksum": check_checksum(checksum),
+        "checksum": check_checksum(checksum) if checksum or kind == UploadKind.WIRE else "",
         "uploader": check_label("uploader", uploader),
         "source": check_label("source", source),
     }
     with transaction.atomic():
-        store = choose_store(size_bytes=size_bytes, reserved=reserved_bytes_by_store, name=store_name)
+        store = choose_store(size_bytes=needed, reserved=reserved_bytes_by_store, name=store_name)
         upload = Upload.objects.create(
             kind=kind,
             owner=owner,
             owner_name=owner.username,
             store=store,
             token=new_token(),
-            reserved_bytes=size_bytes,
+            reserved_bytes=needed,
             expires_at=timezone.now() + expiry(),
             **fields,
         )
     steps.passed("intent")
     try:
-        store.backend.stage(upload.token)
+        store.backend.stage(upload.token, private=kind == UploadKind.TUS)
     except ArchiveError as error:
         fail_upload(upload, error=error)
         raise
@@ -96,7 +102,7 @@ def refuse_used_name(name: str, *, checksum: str = "", size_bytes: int | None = 
     if file is None:
         return
     if file.instances.present().exists() or not _may_be_same(file, checksum, size_bytes):
-        raise name_taken(file, same=_is_declared_same(file, checksum, size_bytes))
+        raise name_taken(file, same=is_declared_same(file, checksum, size_bytes))
 
 
 def name_taken(file: File, *, same: bool | None) -> NameTaken:
@@ -110,10 +116,10 @@ def name_taken(file: File, *, same: bool | None) -> NameTaken:
 
 
 def _may_be_same(file: File, checksum: str, size_bytes: int | None) -> bool:
-    return _is_declared_same(file, checksum, size_bytes) is not False
+    return is_declared_same(file, checksum, size_bytes) is not False
 
 
-def _is_declared_same(file: File, checksum: str, size_bytes: int | None) -> bool | None:
+def is_declared_same(file: File, checksum: str, size_bytes: int | None) -> bool | None:
     """Whether declared size and checksum agree with the file's; None when the algorithms differ."""
     if size_bytes is not None and size_bytes != file.size_bytes:
         return False

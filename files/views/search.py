@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from files.filters import FileFilterSet
 from files.models import File
 from files.page_queries import EXPORT_COLUMNS, with_states
+from files.views import snippets
 from librarian.common.errors import InvalidRequest
 from librarian.common.filter_forms import FilteredList, Wording, filter_list, without_empty
 from librarian.common.listing import COUNT_CEILING, ListPage, count_cheaply, list_page
@@ -40,7 +41,7 @@ def files(request: HttpRequest) -> HttpResponse:
     slimmer = without_empty(request.GET)
     if slimmer is not None and not wants_fragment(request):
         return redirect(f"{reverse('files')}?{slimmer.urlencode()}".rstrip("?"))
-    found = _find(request)
+    found = find_files(request)
     page, problems = _page(request, found)
     query = slimmer if slimmer is not None else request.GET.copy()
     query.pop("cursor", None)
@@ -51,6 +52,7 @@ def files(request: HttpRequest) -> HttpResponse:
         "rows": with_states(page.rows),
         "count": _count(page, found),
         "query": query,
+        "snippets": snippets.of_search(request, query) if page.rows else [],
         "has_any": bool(page.rows) or File.objects.exists(),
     }
     status = 400 if problems else 200
@@ -64,11 +66,7 @@ def files(request: HttpRequest) -> HttpResponse:
 def export_files(request: HttpRequest) -> HttpResponseBase:
     """Everything that the search finds, as CSV or JSON lines, in constant memory."""
     form = request.GET.get("format", "csv")
-    found = _find(request)
-    if found.problems:
-        name, sentence = next(iter(found.problems.items()))
-        raise InvalidRequest(f"{name}: {sentence}".removeprefix(": "), remedy="Correct the search, then export again.")
-    rows = found.rows.iterator(chunk_size=ROWS_PER_FETCH)
+    rows = understood(find_files(request)).rows.iterator(chunk_size=ROWS_PER_FETCH)
     if form == "csv":
         return stream_csv(rows, EXPORT_COLUMNS, filename="files.csv")
     if form == "jsonl":
@@ -76,7 +74,8 @@ def export_files(request: HttpRequest) -> HttpResponseBase:
     raise InvalidRequest("There is no export of that format.", remedy="Choose format=csv or format=jsonl.")
 
 
-def _find(request: HttpRequest) -> FilteredList:
+def find_files(request: HttpRequest) -> FilteredList:
+    """The files that the URL of a search means."""
     return filter_list(
         request,
         FileFilterSet,
@@ -86,6 +85,14 @@ def _find(request: HttpRequest) -> FilteredList:
         orderings=ORDERINGS,
         default_ordering=NEWEST_FIRST,
     )
+
+
+def understood(found: FilteredList) -> FilteredList:
+    """The list itself. Raises InvalidRequest when a filter is not understood, since nothing is shown then."""
+    if found.problems:
+        name, sentence = next(iter(found.problems.items()))
+        raise InvalidRequest(f"{name}: {sentence}".removeprefix(": "), remedy="Correct the search, then try again.")
+    return found
 
 
 def _page(request: HttpRequest, found: FilteredList) -> tuple[ListPage, dict[str, str]]:

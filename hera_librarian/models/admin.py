@@ -1,6 +1,6 @@
 """`admin/...`: stores, peers, single rows."""
 
-from pydantic import Field, RootModel
+from pydantic import AliasChoices, Field, RootModel
 
 from hera_librarian.deletion import DeletionPolicy
 from hera_librarian.models.types import WireId, WireModel, WireName, WirePath, WireSize, WireText, WireTime
@@ -105,13 +105,15 @@ class AdminListLibrariansRequest(WireModel):
 
 
 class LibrarianListResponseItem(WireModel):
-    """A peer; `available` is null when nobody asked."""
+    """A peer; `available` is null when nobody asked. The last two fields are ours: why it is not available."""
 
     name: str
     url: str
     port: int
     available: bool | None
     enabled: bool
+    reason: str | None = None
+    suggested_remedy: str | None = None
 
 
 class AdminListLibrariansResponse(WireModel):
@@ -121,21 +123,24 @@ class AdminListLibrariansResponse(WireModel):
 
 
 class AdminAddLibrarianRequest(WireModel):
-    """A new peer, with our account there."""
+    """A new peer, with our account there. Scripts call the address `url` or `host`."""
 
     librarian_name: WireName
-    url: WireText
+    url: WireText = Field(validation_alias=AliasChoices("url", "host"))
     port: int = Field(ge=1, le=65535)
     authenticator: str = Field(max_length=4096, repr=False)
     check_connection: bool = True
 
 
 class AdminAddLibrarianResponse(WireModel):
-    """Whether it was added; `ping_success` is null when the connection was not tried."""
+    """Whether it was added; `ping_success` is null when the connection was not tried. The rest is ours: why not."""
 
     success: bool
     already_exists: bool
     ping_success: bool | None
+    code: str | None = None
+    reason: str | None = None
+    suggested_remedy: str | None = None
 
 
 class AdminRemoveLibrarianRequest(WireModel):

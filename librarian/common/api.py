@@ -38,6 +38,7 @@ __all__ = ["CursorPages", "InternalError", "MethodNotAllowed", "StableOrdering",
 logger = logging.getLogger(__name__)
 
 BASIC_CHALLENGE = 'Basic realm="Librarian", charset="UTF-8"'
+PORTAL_CHALLENGE = 'Portal realm="Librarian"'  # one that no browser answers with a dialog of its own
 BUSY_RETRY_SECONDS = 5
 
 
@@ -70,6 +71,8 @@ def answer_error(problem: Exception, context: Mapping[str, Any]) -> Response:
     headers = error_headers(error)
     if challenge := getattr(problem, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
+    if "WWW-Authenticate" in headers and _is_of_a_page(context):
+        headers["WWW-Authenticate"] = PORTAL_CHALLENGE
     return Response(error.as_answer(), status=error.status, headers=headers)
 
 
@@ -197,6 +200,12 @@ def _constraint(problem: IntegrityError) -> str:
     if diagnosis is not None:
         return diagnosis.constraint_name or ""
     return str(problem).rpartition("constraint failed: ")[2]
+
+
+def _is_of_a_page(context: Mapping[str, Any]) -> bool:
+    """True if a script of the portal asks, which tells its reader by itself that the login has ended."""
+    request = context.get("request")
+    return request is not None and request.headers.get("X-Requested-With") == "XMLHttpRequest"
 
 
 def _caller(context: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ ICONS: dict[str, str] = {
     "menu": '<path d="M3 5.5h14M3 10h14M3 14.5h14"/>',
     "copy": '<rect x="7" y="7" width="10" height="10" rx="1.5"/><path d="M13 4.5V3H3v10h1.5"/>',
     "download": '<path d="M10 2.5V13M5.5 8.8 10 13.2l4.5-4.4M3 17h14"/>',
+    "upload": '<path d="M10 13V2.5M5.5 6.8 10 2.4l4.5 4.4M3 17h14"/>',
     "check": '<path d="m4 10.5 4 4 8-9"/>',
     "cross": '<path d="m5 5 10 10M15 5 5 15"/>',
     "alert": '<path d="M10 3v9M10 16v.2"/>',

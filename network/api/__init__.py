@@ -1,0 +1,1 @@
+"""The machine API of the network: the wire's endpoints in `wire.py`."""
