@@ -1,0 +1,64 @@
+"""Running the real command in a process of its own, with a home of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+NIGHT = [f"zen.2461364.{number:05}.sum.uvh5" for number in range(70)]
+PASSWORDS = {"reader": "reads-the-archive", "pipeline": "appends-to-the-archive"}
+
+
+@dataclass
+class Ran:
+    """What a run of the command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        return json.loads(self.out)
+
+    @property
+    def records(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+
+def command_line(*words):
+    return [sys.executable, "-m", "hera_librarian.cli", *map(str, words)]
+
+
+def environment_of(folder: Path, connections: dict, **more: str) -> dict[str, str]:
+    """What the command finds in its environment: a home of its own with these connections."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    config = folder / ".hl_client.cfg"
+    config.write_text(json.dumps({"connections": connections}))
+    config.chmod(0o600)
+    return {**kept, "HOME": str(folder), "PYTHONPATH": str(ROOT), **more}
+
+
+def run_command(*words, cwd, env, stdin=None, timeout_seconds=120, **options) -> Ran:
+    given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
+    ended = subprocess.run(
+        command_line(*words),
+        cwd=cwd,
+        env=env,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        **given,
+    )
+    assert "Traceback" not in ended.stderr
+    assert "This should not happen" not in ended.stderr
+    return Ran(ended.returncode, ended.stdout or "", ended.stderr)
