@@ -10,8 +10,8 @@ from tests.browser.conftest import HOSTILE, NAMES
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-PAGES = ["/", "/files/", f"/file/{NAMES[0]}", "/file/zen.2461364.31004.uv", "/stores/", "/stores/store/", "/errors/",
-         "/jobs/", "/jobs/heartbeat/", "/account/", "/account/password"]  # fmt: skip
+PAGES = ["/", "/files/", "/upload/", f"/file/{NAMES[0]}", "/file/zen.2461364.31004.uv", "/stores/", "/stores/store/",
+         "/errors/", "/jobs/", "/jobs/heartbeat/", "/account/", "/account/password"]  # fmt: skip
 
 
 def test_a_person_logs_in_finds_a_file_and_takes_it(open_page, tmp_path):

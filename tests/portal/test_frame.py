@@ -14,7 +14,7 @@ from tests.make import make_file, make_user
 from tests.portal.looking import links_of, read, words_of
 
 pytestmark = pytest.mark.django_db
-PAGES = ["/", "/files/", "/file/zen.1", "/stores/", "/stores/pot1/", "/errors/", "/errors/1/", "/jobs/",
+PAGES = ["/", "/files/", "/file/zen.1", "/upload/", "/stores/", "/stores/pot1/", "/errors/", "/errors/1/", "/jobs/",
          "/jobs/heartbeat/", "/account/", "/account/password"]  # fmt: skip
 STATIC = Path(site_settings.BASE_DIR) / "static"
 
@@ -42,7 +42,7 @@ def test_pages_need_a_login_at_readonly(filled, client, as_user):
 def test_a_public_portal_shows_strangers_what_readers_see_and_nothing_of_accounts(filled, client, settings):
     settings.LIBRARIAN_PUBLIC_PORTAL = True
     for page in pages_with_the_right_error(PAGES):
-        expected = 302 if page.startswith("/account") else 200
+        expected = 302 if page.startswith(("/account", "/upload")) else 200
         assert client.get(page).status_code == expected, page
     page = client.get("/")
     assert "/account/" not in links_of(page)

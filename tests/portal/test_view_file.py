@@ -76,13 +76,15 @@ def test_the_snippets_of_a_hostile_name_run_nothing(reader, store):
     make_file(name, store=store)
     page = reader.get(f"/file/{quote(name)}")
     blocks = [attributes["data-copy"] for tag, attributes in read(page).tags if "data-copy" in attributes]
-    (python,) = [block for block in blocks if "import requests" in block]
+    (python,) = [block for block in blocks if block.startswith("import os")]
     compile(python, "snippet", "exec")
     assert name in [node.value for node in _constants(python)]
     (curl,) = [block for block in blocks if block.startswith("curl")]
     import shlex
 
     assert f"./{name}" in shlex.split(curl.replace("\\\n", " "))
+    (command,) = [block for block in blocks if "librarian download" in block]
+    assert f"--name={name}" in shlex.split(command)
 
 
 def _constants(source):
