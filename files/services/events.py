@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from files.models import EventHead, File, FileEvent
+from librarian.common.bulk import bulk_insert
 from librarian.common.errors import InvalidRequest
 
 FIRST_DIGEST = "0" * 64
@@ -99,5 +100,5 @@ def begin_histories(histories: Iterable[tuple[File, Sequence[NewEvent]]]) -> Non
             digest = line.digest
             lines.append(line)
         heads.append(EventHead(file=file, count=len(events), digest=digest))
-    FileEvent.objects.bulk_create(lines, batch_size=1000)
-    EventHead.objects.bulk_create(heads, batch_size=1000)
+    bulk_insert(lines)
+    bulk_insert(heads)

@@ -26,6 +26,7 @@ from files.services.registration import Delivery, Outcome, is_same_content
 from files.services.uploads import check_label, expiry, fail_upload, name_taken, reserved_bytes_by_store
 from hera_librarian.checksums import DEFAULT_ALGORITHM
 from librarian.common import steps
+from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, Busy, InvalidRequest, LostRace, StoreUnavailable
 from stores.backends.base import UnsafeProduct, new_token
 from stores.models import Store
@@ -279,7 +280,7 @@ def _create_uploads(items: Sequence[_Item], wishes: Wishes) -> None:
         ]
         for upload in uploads:
             require_obsid(upload)
-        Upload.objects.bulk_create(uploads)
+        bulk_insert(uploads)
     for item, upload in zip(items, uploads, strict=True):
         upload.store = store  # one row object, so that its backend is shared
         item.delivery = Delivery(upload=upload, filed=item.filed)

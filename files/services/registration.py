@@ -15,6 +15,7 @@ from files.names import FiledName
 from files.services.events import NewEvent, append_events, begin_histories
 from files.services.naming import require_naming_mode
 from files.services.uploads import closing_fields
+from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, LostRace
 from stores.backends.base import Content, Member, RecordLine
 from stores.models import Store
@@ -107,11 +108,11 @@ def register(deliveries: Sequence[Delivery], *, store: Store, claim: str) -> Non
     with transaction.atomic():
         new = [delivery for delivery in deliveries if delivery.file.pk is None]
         known = [delivery for delivery in deliveries if delivery.file.pk is not None]
-        File.objects.bulk_create([delivery.file for delivery in new])
+        bulk_insert([delivery.file for delivery in new])
         for delivery in new:
             _write_members(delivery.file, delivery.content)
         begin_histories((delivery.file, [_registered(delivery), _arrived(delivery, store)]) for delivery in new)
-        Instance.objects.bulk_create([_instance(delivery, store) for delivery in new])
+        bulk_insert([_instance(delivery, store) for delivery in new])
         for delivery in known:
             _bring_back(delivery, store)
         _close_uploads(new, known, claim)
@@ -125,7 +126,7 @@ def register(deliveries: Sequence[Delivery], *, store: Store, claim: str) -> Non
 def _write_members(file: File, content: Content) -> None:
     members = iter(content.members)
     while batch := list(islice(members, MEMBER_BATCH)):
-        FileMember.objects.bulk_create(_member(file, member) for member in batch)
+        bulk_insert([_member(file, member) for member in batch])
 
 
 def _member(file: File, member: Member) -> FileMember:

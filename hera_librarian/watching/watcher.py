@@ -184,7 +184,9 @@ class Watcher:
             self._site.works()
             self._journal.note(trouble=None)
         except (LibrarianError, LibrarianHTTPError) as problem:
-            self._journal.note(trouble=trouble_of(problem, self._site.fails(problem)))
+            pause = self._site.fails(problem)
+            self._journal.note(trouble=trouble_of(problem, pause))
+            logger.warning("Nothing is handed over for now: %s Tried again in %.0f s.", problem.reason, pause)
             if raises:
                 raise
         finally:

@@ -23,7 +23,8 @@
     if (plain && small) return [header(name, kind, size)];
     const records = encoder.encode((plain ? "" : record("path", name)) + (small ? "" : record("size", String(size))));
     const shown = name.replace(/[^\x20-\x7e]/g, "_").slice(-90);
-    return [header("PaxHeader", "x", records.length), records, zeros(-records.length), header(shown, kind, small ? size : 0)];
+    const extended = [header("PaxHeader", "x", records.length), records, zeros(-records.length)];
+    return [...extended, header(shown, kind, small ? size : 0)];
   }
 
   // "<length> <key>=<value>\n", where the length counts its own digits.

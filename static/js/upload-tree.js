@@ -84,7 +84,7 @@
   upload.productsOf = function (root, rules) {
     const found = [...root.files].map(([name, file]) => ({ content: "file", path: name, file }));
     for (const [name, folder] of root.folders) {
-      if (isProduct(name, folder, rules)) found.push({ content: "directory", path: name, members: membersOf(folder, "") });
+      if (isProduct(name, folder, rules)) found.push(directoryProduct(name, folder));
       else walk(folder, "", rules, found);
     }
     return found;
@@ -94,10 +94,12 @@
     for (const [name, file] of folder.files) found.push({ content: "file", path: above + name, file });
     for (const [name, inside] of folder.folders) {
       const path = above + name;
-      if (isProduct(name, inside, rules)) found.push({ content: "directory", path, members: membersOf(inside, "") });
+      if (isProduct(name, inside, rules)) found.push(directoryProduct(path, inside));
       else walk(inside, `${path}/`, rules, found);
     }
   }
+
+  const directoryProduct = (path, folder) => ({ content: "directory", path, members: membersOf(folder, "") });
 
   // Entries of one product by path: files, and folders without anything in them.
   function membersOf(folder, above) {

@@ -1,7 +1,7 @@
 // The upload page: a queue of products, each brought to the server by tus in pieces, so that a cut costs one piece.
 //
-// The server hashes; nothing is computed here. Where an upload lies is kept in the browser's storage by a fingerprint of
-// what was chosen (path, size, time of change), so that the same file chosen again goes on where it stopped.
+// The server hashes; nothing is computed here. Where an upload lies is kept in the browser's storage by a fingerprint
+// of what was chosen (path, size, time of change), so that the same file chosen again goes on where it stopped.
 (function () {
   "use strict";
   const page = document.getElementById("upload");
@@ -17,6 +17,12 @@
     new: "Archived",
     "already here": "Already here: the archive has these very bytes, nothing was stored twice",
     restored: "Restored: the archive knew it and had lost its bytes",
+  };
+  const OFFERED = {
+    pause: ["sending"],
+    resume: ["paused"],
+    retry: ["failed"],
+    cancel: ["ready", "waiting", "sending", "paused", "failed"],
   };
   const MARK = "librarian";
 
@@ -129,7 +135,7 @@
     item.length = blob.size;
     const upload = new tus.Upload(blob, {
       endpoint,
-      onBeforeRequest: (request) => Object.entries(headers()).forEach(([name, value]) => request.setHeader(name, value)),
+      onBeforeRequest: addHeaders,
       metadata: wishes(item),
       chunkSize: PIECE_BYTES,
       uploadDataDuringCreation: blob.size <= AT_ONCE_BYTES,
@@ -150,6 +156,10 @@
     }
     item.upload = upload;
     item.name = upload.options.metadata.filename;
+  }
+
+  function addHeaders(request) {
+    for (const [name, value] of Object.entries(headers())) request.setHeader(name, value);
   }
 
   // tus-js-client begins anew whenever it cannot learn the offset. That is right only when the upload is gone; a server
@@ -239,7 +249,8 @@
   function failed(item, error) {
     const answer = answerOf(error.originalResponse);
     const status = error.originalResponse?.getStatus() ?? error.causingError?.status ?? 0;
-    const loggedOut = { reason: "You are not logged in any more.", suggested_remedy: "Log in in another tab, then try again." };
+    const remedy = "Log in in another tab, then try again.";
+    const loggedOut = { reason: "You are not logged in any more.", suggested_remedy: remedy };
     const other = { reason: status ? `The server answers ${status}.` : "The server does not answer." };
     fail(item, status === 401 ? loggedOut : answer.reason ? answer : other);
   }
@@ -310,8 +321,8 @@
 
   function newRow(item) {
     const row = at("row").content.firstElementChild.cloneNode(true);
-    at("name", row).textContent = item.content === "directory" ? `${item.path}/` : item.path;
-    at("size", row).textContent = item.members ? `${bytes(item.size)} in ${item.members.length} entries` : bytes(item.size);
+    const entries = item.members ? ` in ${item.members.length} entries` : "";
+    at("size", row).textContent = bytes(item.size) + entries;
     at("progress", row).setAttribute("aria-label", item.path);
     for (const button of row.querySelectorAll("button")) {
       button.insertAdjacentHTML("beforeend", '<span class="hidden-visually"></span>');
@@ -327,16 +338,17 @@
     }
     const { row, state } = item;
     row.className = `delivery delivery--${state}`;
-    at("name", row).textContent = item.told?.file || item.name || (item.content === "directory" ? `${item.path}/` : item.path);
+    const chosen = item.content === "directory" ? `${item.path}/` : item.path;
+    at("name", row).textContent = item.told?.file || item.name || chosen;
     at("words", row).textContent = item.words;
     at("remedy", row).textContent = item.remedy ?? "";
     at("remedy", row).hidden = !item.remedy;
     const bar = at("progress", row);
     bar.hidden = !["sending", "paused", "waiting"].includes(state);
     bar.value = item.length ? item.sent / item.length : 0;
-    const offered = { pause: ["sending"], resume: ["paused"], retry: ["failed"], cancel: ["ready", "waiting", "sending", "paused", "failed"] };
-    for (const button of row.querySelectorAll("button")) button.hidden = !offered[button.dataset.act].includes(state);
-    row.querySelector('[data-act="cancel"]').firstChild.textContent = ["ready", "failed"].includes(state) ? "Remove" : "Cancel";
+    for (const button of row.querySelectorAll("button")) button.hidden = !OFFERED[button.dataset.act].includes(state);
+    const isIdle = ["ready", "failed"].includes(state);
+    row.querySelector('[data-act="cancel"]').firstChild.textContent = isIdle ? "Remove" : "Cancel";
     if (state === "done") showResult(item);
   }
 

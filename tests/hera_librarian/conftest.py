@@ -1,6 +1,20 @@
-"""One real site for the tests of a module that need one but leave it as they found it."""
+"""One real site for the tests of a module that need one but leave it as they found it.
+
+The client cannot tell which database a site has, and all it asks of a site is tested on both elsewhere: so everything
+here runs once.
+"""
+
+from pathlib import Path
 
 import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.database_independent)
 
 
 @pytest.fixture(scope="module")
