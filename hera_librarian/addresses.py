@@ -44,7 +44,7 @@ def _split(url: str) -> SplitResult:
     if scheme not in DEFAULT_PORTS or not name or not url.isprintable() or " " in url:
         shown = url.rpartition("@")[2]  # what stands before an @ may be a password
         raise LibrarianError(
-            f"{shown!r} is not the address of a server.",
+            f"{shown!r} is not the address of a server, which begins with http:// or https://.",
             remedy="Begin with http:// or https://, then the host: for instance http://librarian.example.org",
             code="invalid_address",
         )

@@ -190,6 +190,8 @@ def _credentials(user: str, password: str, token: str, authenticator: str) -> di
         if user or password:
             raise _invalid("it has a token and a user or password besides")
         return {"token": token}
+    if password and not user:
+        raise _invalid("it has a password and no 'user'")
     return {"user": user, "password": password}
 
 
@@ -236,7 +238,11 @@ def _gather(environ: Mapping[str, str], problems: list[str]) -> tuple[dict[str, 
     """Entries of the environment and of the file, the file's first; and the path of the file."""
     entries: dict[str, Any] = {}
     if text := environ.get(CONNECTIONS_VARIABLE):
-        entries.update(_object(_json(text, CONNECTIONS_VARIABLE), CONNECTIONS_VARIABLE))
+        try:
+            entries.update(_object(_json(text, CONNECTIONS_VARIABLE), CONNECTIONS_VARIABLE))
+        except LibrarianError as problem:
+            problem.suggested_remedy = 'The form is: {"name": {"url": ..., "authenticator": ...}}'
+            raise
     path = _find_file(environ, problems)
     if path is not None:
         entries.update(_read_file(path, problems))
@@ -264,7 +270,11 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read()
     except OSError as problem:
-        raise _invalid(f"{path} cannot be read: {problem.strerror}") from None
+        raise LibrarianError(
+            f"{path} cannot be read: {problem.strerror}.",
+            remedy="Check whose it is and who may read it; HL_CLIENT_CONFIG names another one.",
+            code="invalid_configuration",
+        ) from None
     if os.name == "posix" and mode & stat.S_IWOTH:
         raise LibrarianError(
             f"{path} can be written by anybody, so it is not believed.",

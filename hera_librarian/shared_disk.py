@@ -70,8 +70,8 @@ def measure(path: Path) -> Measured:
 def members(path: Path) -> Iterator[str]:
     """Paths of the files of a product relative to it; the one of a flat file is empty.
 
-    A link to a file counts as that file. Raises LibrarianError for any other link and for what is neither file nor
-    directory: their bytes would not be what the server finds in staging.
+    A link to a file of the product counts as that file. Raises LibrarianError for any other link, which could hand over
+    bytes that nobody meant to, and for what is neither file nor directory.
     """
     kind = _kind(path)
     if not stat.S_ISDIR(kind):
@@ -79,6 +79,7 @@ def members(path: Path) -> Iterator[str]:
             raise _no_file(path)
         yield ""
         return
+    inside = os.path.realpath(path) + os.sep
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders.sort()
         for name in folders:
@@ -86,6 +87,8 @@ def members(path: Path) -> Iterator[str]:
                 raise _no_file(Path(folder, name))
         for name in sorted(names):
             full = Path(folder, name)
+            if full.is_symlink() and not os.path.realpath(full).startswith(inside):
+                raise _leads_out(full)
             if not stat.S_ISREG(_kind(full)):
                 raise _no_file(full)
             yield full.relative_to(path).as_posix()
@@ -195,6 +198,11 @@ def _unreadable(path: Path, problem: OSError) -> LibrarianError:
         remedy="Check the path and its permissions.",
         code="source_unreadable",
     )
+
+
+def _leads_out(path: Path) -> LibrarianError:
+    remedy = "Replace it by its bytes, or deliver the product as a tar file."
+    return LibrarianError(f"{path} is a link that leaves the product.", remedy=remedy, code="unsafe_product")
 
 
 def _no_file(path: Path) -> LibrarianError:

@@ -88,7 +88,7 @@ class UploadList(TusView, generics.ListAPIView):
     ordering = ["-id"]
 
     def get_queryset(self) -> QuerySet[Upload]:
-        uploads = Upload.objects.filter(kind=UploadKind.TUS).select_related("file")
+        uploads = Upload.objects.filter(kind=UploadKind.TUS).select_related("file").defer("products")
         return uploads if level_of(self.request) == Level.ADMIN else uploads.filter(owner=self.request.user)
 
     def get_permissions(self) -> list[Any]:

@@ -21,13 +21,14 @@ from files.services.uploads import (
     expiry,
     fail_upload,
     is_declared_same,
+    is_in_place,
     name_taken,
     stage_upload,
 )
 from hera_librarian.checksums import DEFAULT_ALGORITHM, new_hasher, parse_checksum
 from librarian.common import steps
 from librarian.common.errors import ArchiveError, Conflict, InvalidRequest, LostRace
-from stores.backends.base import Part
+from stores.backends.base import MissingBytes, Part
 
 
 class OffsetMismatch(Conflict):
@@ -116,7 +117,7 @@ def _held_already(destination: str, content: str, length_bytes: int, checksum: s
     same = is_declared_same(file, checksum, size_bytes) if checksum else None
     if same is False or (content == UploadContent.FILE and (file.is_directory or file.size_bytes != length_bytes)):
         raise name_taken(file, same=False)
-    return file if same else None
+    return file if same and not file.is_directory else None  # a directory's checksum does not bind its names
 
 
 def _already_here(file: File, *, owner: User, destination: str, length_bytes: int, **fields: Any) -> Upload:
@@ -164,7 +165,9 @@ def take_over(upload: Upload) -> int:
     if _is_complete(upload):
         return upload.length_bytes
     arrived = _begin_writing(upload, secrets.token_hex(8))
-    if arrived == upload.length_bytes:  # whoever received the last byte died before it could say so
+    if (
+        arrived == upload.length_bytes and upload.state == UploadState.STAGED
+    ):  # whoever received the last byte died before it could say so
         _write_complete(upload, commit_asked_at=timezone.now() if upload.is_committed_when_complete else None)
     return arrived
 
@@ -182,9 +185,16 @@ def _refuse_over(upload: Upload) -> None:
 
 
 def _begin_writing(upload: Upload, writer: str) -> int:
-    return upload.store.backend.take_over(
-        upload.token, part_of(upload), writer=writer, durable_bytes=upload.offset_bytes
-    )
+    """Take the upload over; one that was committed meanwhile has all its bytes. Raises UploadOver for one given up."""
+    backend, part = upload.store.backend, part_of(upload)
+    try:
+        return backend.take_over(upload.token, part, writer=writer, durable_bytes=upload.offset_bytes)
+    except MissingBytes:
+        upload.refresh_from_db()
+        _refuse_over(upload)
+        if upload.state == UploadState.COMMITTED:
+            return upload.length_bytes
+        raise
 
 
 def receive_piece(
@@ -214,10 +224,8 @@ def receive_piece(
     arrived = _begin_writing(upload, writer)
     _check_position(upload, arrived, offset_bytes, piece_bytes)
     digests = take_digests(upload.pk, at_bytes=arrived, algorithms=_algorithms(upload))
-    piece = ArrivingDigests({})
-    if piece_checksum is not None:
-        piece = _piece_digests(piece_checksum[0])
-    hashers = {**(digests.hashers if digests else {}), **{f"piece:{name}": one for name, one in piece.hashers.items()}}
+    check = _PieceCheck(*piece_checksum, piece_bytes) if piece_checksum is not None else None
+    hashers = {**(digests.hashers if digests else {}), **({"piece": check.hasher} if check else {})}
     came = upload.store.backend.append(
         upload.token,
         part_of(upload),
@@ -225,11 +233,12 @@ def receive_piece(
         writer=writer,
         at_bytes=arrived,
         hashers=hashers,
-        on_durable=lambda durable: note_arrived(upload, durable),
+        on_durable=_ignore if check else lambda durable: note_arrived(upload, durable),
+        accept=check,
     )
     steps.passed("arrived")
-    if piece_checksum is not None:
-        _check_piece(upload, piece, piece_checksum, writer, at_bytes=arrived, is_whole=came == piece_bytes)
+    if check is not None and not check.is_right:
+        raise check.problem(offset_bytes=arrived)
     if digests is not None:
         digests.seen_bytes = arrived + came
         _keep(upload, digests)
@@ -259,38 +268,31 @@ def _algorithms(upload: Upload) -> list[str]:
     return list(dict.fromkeys([declared, "sha256"]))
 
 
-def _piece_digests(algorithm: str) -> ArrivingDigests:
-    return ArrivingDigests({algorithm: new_hasher(algorithm)})
+class _PieceCheck:
+    """Whether a piece is what its Upload-Checksum says; asked once all of it has come."""
 
+    def __init__(self, algorithm: str, digest: bytes, piece_bytes: int) -> None:
+        self.hasher = new_hasher(algorithm)
+        self.is_right = False
+        self._algorithm, self._digest, self._piece_bytes = algorithm, digest, piece_bytes
+        self._came = 0
 
-def _check_piece(
-    upload: Upload,
-    piece: ArrivingDigests,
-    declared: tuple[str, bytes],
-    writer: str,
-    *,
-    at_bytes: int,
-    is_whole: bool,
-) -> None:
-    """Drop a piece that is not what it was declared to be."""
-    algorithm, digest = declared
-    found = piece.hashers[algorithm].hexdigest()
-    if is_whole and bytes.fromhex(found) == digest:
-        return
-    upload.store.backend.append(
-        upload.token, part_of(upload), _Nothing(), writer=writer, at_bytes=at_bytes, hashers={}, on_durable=_ignore
-    )
-    if is_whole:
-        raise PieceMismatch(
-            f"The piece has the {algorithm} digest {found}; {digest.hex()} was declared.", offset_bytes=at_bytes
+    def __call__(self, came: int) -> bool:
+        self._came = came
+        self.is_right = came == self._piece_bytes and bytes.fromhex(self.hasher.hexdigest()) == self._digest
+        return self.is_right
+
+    def problem(self, *, offset_bytes: int) -> ArchiveError:
+        if self._came < self._piece_bytes:
+            return CutShort(
+                f"The connection ended after {self._came} of {self._piece_bytes} bytes, which are not kept: they could "
+                "not be compared with their Upload-Checksum.",
+                offset_bytes=offset_bytes,
+            )
+        return PieceMismatch(
+            f"The piece has the {self._algorithm} digest {self.hasher.hexdigest()}; {self._digest.hex()} was declared.",
+            offset_bytes=offset_bytes,
         )
-
-
-class _Nothing:
-    """A stream without bytes: appending it only cuts off what lies behind the position."""
-
-    def read(self, _size: int = -1) -> bytes:
-        return b""
 
 
 def _ignore(_durable: int) -> None:
@@ -313,8 +315,8 @@ def _note_complete(upload: Upload, digests: ArrivingDigests | None) -> None:
     """Note that everything has come. Of an upload that is committed at once, the commit writes it down."""
     upload.offset_bytes = upload.length_bytes
     upload.arrived_digests = json.dumps(digests.hexdigests(), sort_keys=True) if digests else ""
+    _begin_writing(upload, "nobody")  # durable before the row says so, be it here or with the claim of the commit
     if not upload.is_committed_when_complete:
-        _begin_writing(upload, "nobody")  # durable before the row says so
         _write_complete(upload, arrived_digests=upload.arrived_digests)
     steps.passed("complete")
 
@@ -333,7 +335,16 @@ def cancel_upload(upload: Upload, *, by: str) -> None:
     _refuse_over(upload)
     if upload.state == UploadState.COMMITTED:
         raise Conflict(f"Upload {upload.pk} is committed.", remedy="A file of the archive is not erased.")
-    if upload.commit_asked_at is not None and upload.claim:
+    if upload.commit_asked_at is not None and (upload.claim or is_in_place(upload)):
         raise Conflict(f"Upload {upload.pk} is being committed.", remedy="Wait for its end.")
+    _stop_writer(upload)
     if not fail_upload(upload, error=UploadCancelled(f"{by} gave the upload up.")):
         raise LostRace(f"Upload {upload.pk} was moved by another request.")
+
+
+def _stop_writer(upload: Upload) -> None:
+    """End a request that still writes: what it wrote would take room that nobody has reserved any more."""
+    try:
+        _begin_writing(upload, "nobody")
+    except ArchiveError:
+        pass  # the store is away: nothing is written there

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from files.models import Upload, UploadContent
 from files.services.claims import Claim
 from files.services.registration import Delivery
 from files.services.tar_products import Tar, directory_entries
-from stores.backends.base import Content
+from stores.backends.base import Content, Progress
 
 
 def content_as_arrived(upload: Upload, algorithms: Sequence[str]) -> Content | None:
@@ -29,15 +30,30 @@ def content_as_arrived(upload: Upload, algorithms: Sequence[str]) -> Content | N
 def unpack_product(delivery: Delivery, algorithms: Sequence[str], claim: Claim) -> None:
     """Write the directory product that arrived as a tar stream, and read it once."""
     upload = delivery.upload
-    with open_tar(upload) as tar:
+    with open_tar(upload, claim.renew_if_due) as tar:
         entries = directory_entries(tar, delivery.filed.name.rpartition("/")[2])
-        delivery.content = upload.store.backend.write_tree(upload.token, entries, algorithms, claim.renew_if_due)
+        delivery.content = upload.store.backend.write_tree(
+            upload.token, entries, algorithms, claim.renew_if_due, limit_bytes=2 * upload.length_bytes
+        )
     upload.size_bytes = delivery.content.size_bytes  # declared was the length of the stream
     claim.held().update(size_bytes=upload.size_bytes)
 
 
 @contextmanager
-def open_tar(upload: Upload) -> Iterator[Tar]:
-    """The tar stream that an upload brought."""
+def open_tar(upload: Upload, progress: Progress | None = None) -> Iterator[Tar]:
+    """The tar stream that an upload brought; `progress` is called as often as something of it is read."""
     with upload.store.backend.open_part(upload.token, "received") as file:
-        yield Tar(file, upload.length_bytes)
+        yield Tar(file if progress is None else _Watched(file, progress), upload.length_bytes)
+
+
+class _Watched:
+    """An open file that tells of every read: going through a large tar takes longer than a claim is believed."""
+
+    def __init__(self, file: IO[bytes], progress: Progress) -> None:
+        self._file, self._progress = file, progress
+        self.seek = file.seek
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._progress(len(block))
+        return block

@@ -25,7 +25,7 @@ def take_batch(claim: Claim) -> None:
     """
     upload = claim.upload
     try:
-        with open_tar(upload) as tar:
+        with open_tar(upload, claim.renew_if_due) as tar:
             products = batch_products(tar)
             claim.held().update(reserved_bytes=upload.length_bytes)  # from here on the products reserve for themselves
             lines = [_line(report) for report in _take_in(products, upload, claim)]
@@ -52,6 +52,7 @@ def take_batch(claim: Claim) -> None:
 def _take_in(products: list[TarProduct], upload: Upload, claim: Claim) -> Iterator[Report]:
     wishes = Wishes(
         actor=upload.owner,
+        acting_as=upload.owner_name,
         uploader=upload.uploader,
         source=upload.source,
         null_obsid=upload.null_obsid,
@@ -59,7 +60,7 @@ def _take_in(products: list[TarProduct], upload: Upload, claim: Claim) -> Iterat
         deletion_policy=upload.deletion_policy,
         kind=UploadKind.BATCH,
     )
-    for report in ingest_products(products, wishes):
+    for report in ingest_products(products, wishes, progress=claim.renew_if_due):
         claim.renew_if_due()
         yield report
 

@@ -46,10 +46,10 @@ class Claim:
         """Renew the claim every RENEW_SECONDS; to be called with each block that is read. Raises LostRace."""
         if time.monotonic() - self._renewed < RENEW_SECONDS:
             return
-        self._renewed = time.monotonic()
         until = timezone.now() + timedelta(seconds=CLAIM_SECONDS)
         if not self.held().update(claim_until=until):
             raise LostRace(f"Upload {self.upload.pk} was taken over by another process.")
+        self._renewed = time.monotonic()
 
     def held(self) -> QuerySet[Upload]:
         """Queryset of the upload while this claim still holds."""

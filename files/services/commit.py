@@ -22,7 +22,7 @@ from files.services.arrived import content_as_arrived, unpack_product
 from files.services.claims import Claim, is_dead, take_claim
 from files.services.places import refuse_entangled, refuse_shared_copy, remember_ways
 from files.services.registration import Delivery, Outcome, build_file, is_same_content, record_line, register
-from files.services.uploads import check_checksum, closing_fields, fail_upload, name_taken
+from files.services.uploads import check_checksum, closing_fields, fail_upload, is_declared_same, name_taken
 from hera_librarian.checksums import DEFAULT_ALGORITHM, Checksum, parse_checksum
 from librarian.common import steps
 from librarian.common.errors import (
@@ -108,7 +108,7 @@ def commit_upload(
         seen = None
         filed = normalise_name(upload.destination if destination is None else destination)
         if upload.state != UploadState.STAGED:
-            return past_answer(upload, filed)
+            return past_answer(upload, filed, checksum)
         _refuse_other_name(upload, filed)
         if checksum is not None:
             wishes |= {"checksum": declare_checksum(upload, checksum)}
@@ -154,14 +154,22 @@ def _refuse_other_name(upload: Upload, filed: FiledName) -> None:
         )
 
 
-def past_answer(upload: Upload, filed: FiledName) -> File:
-    """What an upload that has ended answers: its file, or the error that ended it."""
+def past_answer(upload: Upload, filed: FiledName, checksum: str | None = None) -> File:
+    """What an upload that has ended answers: its file, or the error that ended it.
+
+    A checksum that is declared only now is compared with the file's; ContentMismatch changes nothing then.
+    """
     if upload.state != UploadState.COMMITTED:
         raise rebuild_error(upload.failure_code, upload.failure_reason)
     if upload.file.name != filed.name:
         raise Conflict(
             f"Upload {upload.pk} was committed as {upload.file.name}, not as {filed.name}.",
             remedy="Begin with a new upload for another name.",
+        )
+    if checksum is not None and is_declared_same(upload.file, check_checksum(checksum), None) is False:
+        raise ContentMismatch(
+            f"{upload.file.name} was committed with the checksum {upload.file.checksum}; {checksum} is declared now.",
+            remedy="The file stays as it came. Deliver the right bytes under a new name.",
         )
     return upload.file
 

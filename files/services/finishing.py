@@ -42,11 +42,10 @@ def finish_upload(
         raise UploadIncomplete(
             f"Upload {upload.pk} was announced with {upload.length_bytes} bytes and has not got them all."
         )
-    if stream_checksum is not None and upload.state == UploadState.STAGED:
-        if upload.content == UploadContent.FILE:
-            checksum = checksum or stream_checksum
-        else:
-            _check_stream(upload, check_checksum(stream_checksum))
+    if upload.content == UploadContent.FILE:
+        checksum = checksum or stream_checksum
+    elif stream_checksum is not None and upload.state == UploadState.STAGED:
+        _check_stream(upload, check_checksum(stream_checksum))
     if upload.content == UploadContent.BATCH:
         _finish_batch(upload, Patience.of(patience_seconds))
     else:

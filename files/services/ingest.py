@@ -23,12 +23,19 @@ from files.services.commit import finish_deliveries, recover_claimant, require_o
 from files.services.in_place import holders_of, refuse_other_holder
 from files.services.products import Product
 from files.services.registration import Delivery, Outcome, is_same_content
-from files.services.uploads import check_label, expiry, fail_upload, name_taken, reserved_bytes_by_store
+from files.services.uploads import (
+    check_label,
+    expiry,
+    fail_upload,
+    is_in_place,
+    name_taken,
+    reserved_bytes_by_store,
+)
 from hera_librarian.checksums import DEFAULT_ALGORITHM
 from librarian.common import steps
 from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, Busy, InvalidRequest, LostRace, StoreUnavailable
-from stores.backends.base import UnsafeProduct, new_token
+from stores.backends.base import Progress, UnsafeProduct, new_token
 from stores.models import Store
 from stores.services import choose_store
 
@@ -61,6 +68,7 @@ class Wishes:
     """What holds for every product of one ingest."""
 
     actor: User | None = None
+    acting_as: str = ""  # the name of an actor whose account may be gone
     uploader: str = ""
     source: str = ""
     store_name: str | None = None
@@ -73,7 +81,7 @@ class Wishes:
 
     @property
     def actor_name(self) -> str:
-        return self.actor.username if self.actor else "manage.py"
+        return self.actor.username if self.actor else self.acting_as or "manage.py"
 
 
 @dataclass(slots=True)
@@ -91,16 +99,19 @@ class _Item:
         self.report.reason, self.report.remedy = error.reason, error.suggested_remedy
 
 
-def ingest_products(products: Iterable[Product], wishes: Wishes) -> Iterator[Report]:
+def ingest_products(
+    products: Iterable[Product], wishes: Wishes, *, progress: Progress | None = None
+) -> Iterator[Report]:
     """Take products in and yield a report for each. One bad product never fails its neighbours.
 
-    Raises InvalidRequest for wishes that can hold for no product.
+    `progress` is called while bytes are read, if one product is read at a time. Raises InvalidRequest for wishes that
+    can hold for no product.
     """
     check_label("uploader", wishes.uploader)
     check_label("source", wishes.source)
     with ThreadPoolExecutor(max_workers=max(1, wishes.jobs)) as pool:
         for batch in _batches(products):
-            yield from _take_batch(batch, wishes, pool)
+            yield from _take_batch(batch, wishes, pool, progress)
 
 
 def plan_products(products: Iterable[Product]) -> Iterator[Report]:
@@ -156,13 +167,15 @@ def _look_at(product: Product) -> _Item:
 # --- One batch --------------------------------------------------------------------------------------------------------
 
 
-def _take_batch(batch: list[_Item], wishes: Wishes, pool: ThreadPoolExecutor) -> list[Report]:
+def _take_batch(
+    batch: list[_Item], wishes: Wishes, pool: ThreadPoolExecutor, progress: Progress | None
+) -> list[Report]:
     try:
         _settle_known(batch, wishes)
         if wishes.in_place:
             _look_at_places(batch, wishes)
         _open_uploads(batch, wishes)
-        _deliver(batch, wishes, pool)
+        _deliver(batch, wishes, pool, progress)
     except ArchiveError as error:  # touches the whole batch: no store takes it, or the store went away
         for item in batch:
             if not item.report.outcome:
@@ -309,7 +322,7 @@ def _place_in(store: Store, item: _Item) -> str:
     return str(place)
 
 
-def _deliver(batch: list[_Item], wishes: Wishes, pool: ThreadPoolExecutor) -> None:
+def _deliver(batch: list[_Item], wishes: Wishes, pool: ThreadPoolExecutor, progress: Progress | None) -> None:
     """Bytes, then everything after them, for the uploads of the batch grouped by their claim."""
     by_claim: dict[str, list[_Item]] = {}
     for item in _open(batch):
@@ -317,11 +330,13 @@ def _deliver(batch: list[_Item], wishes: Wishes, pool: ThreadPoolExecutor) -> No
     for claim, items in by_claim.items():
         store = items[0].delivery.upload.store
         with store.backend.holding():
-            _deliver_claimed(items, store, claim, wishes, pool)
+            _deliver_claimed(items, store, _Renewal(claim, progress), wishes, pool)
 
 
-def _deliver_claimed(items: list[_Item], store: Store, claim: str, wishes: Wishes, pool: ThreadPoolExecutor) -> None:
-    _read_all(items, _Renewal(claim), wishes, pool)
+def _deliver_claimed(
+    items: list[_Item], store: Store, renewal: "_Renewal", wishes: Wishes, pool: ThreadPoolExecutor
+) -> None:
+    _read_all(items, renewal, wishes, pool)
     going = _open(items)
     if wishes.in_place:
         store.backend.sync_bytes([item.delivery.upload.place for item in going])
@@ -329,7 +344,7 @@ def _deliver_claimed(items: list[_Item], store: Store, claim: str, wishes: Wishe
         store.backend.sync_items([item.delivery.upload.token for item in going])
     steps.passed("synced")
     steps.passed("claimed")
-    finish_deliveries([item.delivery for item in going], store=store, claim=claim)
+    finish_deliveries([item.delivery for item in going], store=store, claim=renewal.claim)
     for item in going:
         _report(item)
 
@@ -377,24 +392,38 @@ def _close_failed(batch: list[_Item]) -> None:
         delivery = item.delivery
         if delivery is None or delivery.outcome in (Outcome.NEW, Outcome.RESTORED):
             continue
+        if delivery.goes_on and _may_be_in_place(delivery.upload):
+            Upload.objects.filter(pk=delivery.upload.pk, claim=delivery.upload.claim).update(claim="", claim_until=None)
+            continue  # the sweeper finishes it, or undoes it
         reason = item.report.reason or "The archive already holds these bytes under this name."
         error = ArchiveError(reason)
         error.code = item.report.code or "already_here"
         fail_upload(delivery.upload, error=error)
 
 
+def _may_be_in_place(upload: Upload) -> bool:
+    """False only if it is known that a delivery cut short by its store has not got its place yet."""
+    try:
+        return is_in_place(upload)
+    except ArchiveError:
+        return True
+
+
 class _Renewal:
     """Keeps the uploads of a batch claimed while their bytes are read."""
 
-    def __init__(self, claim: str) -> None:
-        self._claim = claim
+    def __init__(self, claim: str, progress: Progress | None) -> None:
+        self.claim = claim
+        self._progress = progress
         self._renewed = time.monotonic()
 
     def __call__(self, read_bytes: int) -> None:
+        if self._progress is not None:
+            self._progress(read_bytes)
         if time.monotonic() - self._renewed < RENEW_SECONDS:
             return
         self._renewed = time.monotonic()
         until = timezone.now() + timedelta(seconds=CLAIM_SECONDS)
-        live = Upload.objects.filter(claim=self._claim, state=UploadState.STAGED)
+        live = Upload.objects.filter(claim=self.claim, state=UploadState.STAGED)
         if not live.update(claim_until=until):
             raise LostRace("Another process took over the uploads of this batch.")

@@ -15,7 +15,7 @@ from files.models.upload import SERVER_SIDE
 from files.services.claims import is_dead
 from files.services.commit import RECOVERY_PATIENCE_SECONDS, commit_upload, recover_upload
 from files.services.finishing import finish_upload
-from files.services.uploads import expiry, fail_upload, live_tokens
+from files.services.uploads import expiry, fail_upload, is_in_place, live_tokens
 from librarian.common.errors import ArchiveError
 from librarian.common.identity import own_host
 from librarian.common.inbox import report_error
@@ -138,6 +138,8 @@ def _expire(upload: Upload, changed: float | None) -> bool:
         if changed_at + expiry() > timezone.now():
             Upload.objects.filter(pk=upload.pk).update(staging_changed_at=changed_at, expires_at=changed_at + expiry())
             return False
+    if is_in_place(upload):
+        return False  # finish_commits goes on with it
     error = Expired(f"Nothing was written to the staging of upload {upload.pk} for {expiry().days} days.")
     return fail_upload(upload, error=error, state=UploadState.EXPIRED)
 

@@ -12,7 +12,7 @@ from typing import IO
 from django.conf import settings
 
 from files.services.products import Product
-from files.services.tar_reading import BadTar, Open, TarEntry, read_tar
+from files.services.tar_reading import BadTar, Open, TarEntry, padded, read_tar
 from librarian.common.errors import TooLarge
 from stores.backends.base import Content, Progress, StoreBackend, TreeEntry
 from stores.backends.local import digest_stream
@@ -58,12 +58,18 @@ class TarProduct(Product):
     ) -> Content:
         if self.kind != "flat":
             entries = self.tar.entries(self.start_at, self.end_at)
-            return backend.write_tree(token, below(entries, self.path, self.tar.open), algorithms, progress)
+            return backend.write_tree(
+                token,
+                below(entries, self.path, self.tar.open),
+                algorithms,
+                progress,
+                limit_bytes=2 * (self.end_at - self.start_at),
+            )
         with self._entry().open(self.tar.open) as source:
             return backend.write_item(token, source, algorithms, progress)
 
     def _entry(self) -> TarEntry:
-        return TarEntry(self.path, "file", self.size, self.start_at, self.end_at - _padded(self.size), self.end_at)
+        return TarEntry(self.path, "file", self.size, self.start_at, self.end_at - padded(self.size), self.end_at)
 
 
 def directory_entries(tar: Tar, base_name: str) -> Iterator[TreeEntry]:
@@ -162,7 +168,7 @@ class _Sorter:
                 tar=self._tar,
                 size=entry.size_bytes,
                 start_at=entry.header_at,
-                end_at=entry.data_at + _padded(entry.size_bytes),
+                end_at=entry.data_at + padded(entry.size_bytes),
             )
         )
 
@@ -199,8 +205,3 @@ class _Sorter:
     def finish(self) -> list[TarProduct]:
         self._close()
         return self._products
-
-
-def _padded(size_bytes: int) -> int:
-    """Length of a file's bytes in a tar: whole blocks of 512."""
-    return -(-size_bytes // 512) * 512

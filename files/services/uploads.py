@@ -185,6 +185,11 @@ def fail_upload(upload: Upload, *, error: ArchiveError, state: str = UploadState
     return bool(closed)
 
 
+def is_in_place(upload: Upload) -> bool:
+    """True if the bytes of a live upload have their place already: then it is finished, never given up."""
+    return bool(upload.place and upload.token) and upload.store.backend.is_placed(upload.token, upload.place)
+
+
 def closing_fields(state: str) -> dict[str, Any]:
     """Columns of an upload that ends."""
     return {

@@ -6,6 +6,7 @@ The one place where exceptions are put into words. Nothing above it prints a tra
 import errno
 import traceback
 from enum import IntEnum
+from http import HTTPStatus
 from typing import Any
 
 from hera_librarian.cli.output import complain, document, record, visible
@@ -23,7 +24,10 @@ _REMEDIES = {
     errno.EPERM: "Check who may read and write there.",
     errno.ENOENT: "Check the path.",
     errno.EROFS: "Choose a disk that can be written to.",
+    errno.EEXIST: "Choose another path, or move away what is there.",
+    errno.ENOTDIR: "Choose a path that leads through directories only.",
 }
+_FOR_PROGRAMS = "Send HTTP Basic"
 
 
 class ExitCode(IntEnum):
@@ -92,7 +96,7 @@ def explain(error: BaseException) -> CommandFailure:
         return error
     if isinstance(error, LibrarianError | LibrarianHTTPError | LibrarianClientRemovedFunctionality):
         reason = error.reason or str(error) or "The request could not be fulfilled."
-        return CommandFailure(reason, error.suggested_remedy, code=error.code, exit_code=_exit_code(error))
+        return CommandFailure(reason, _remedy(error), code=error.code, exit_code=_exit_code(error))
     if type(error).__module__.partition(".")[0] in ("requests", "urllib3"):
         return CommandFailure(
             f"The connection to the server broke ({type(error).__name__}).",
@@ -105,6 +109,15 @@ def explain(error: BaseException) -> CommandFailure:
     if isinstance(error, MemoryError):
         return CommandFailure("This machine has no memory left.", "Ask for less at once.", code="no_memory")
     return _unforeseen(error)
+
+
+def _remedy(error: LibrarianError | LibrarianHTTPError | LibrarianClientRemovedFunctionality) -> str:
+    """The remedy; where the server tells a program which header to send, what a person can do instead."""
+    if getattr(error, "status_code", None) == HTTPStatus.UNAUTHORIZED and error.suggested_remedy.startswith(
+        _FOR_PROGRAMS
+    ):
+        return "Check user and password, or the token, of the connection in the client configuration."
+    return error.suggested_remedy
 
 
 def _exit_code(error: Exception) -> ExitCode:

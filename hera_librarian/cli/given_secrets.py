@@ -51,7 +51,8 @@ def _first_line(source: str) -> str:
     try:
         text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
-        raise CommandFailure(f"{source} cannot be read: {problem}.", "Check the path.", code="secret_file") from problem
+        why = getattr(problem, "strerror", None) or "it is not text"
+        raise CommandFailure(f"{source} cannot be read: {why}.", "Check the path.", code="secret_file") from problem
     return text.splitlines()[0] if text else ""
 
 

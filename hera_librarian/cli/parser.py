@@ -3,7 +3,9 @@
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
 from types import ModuleType
+from typing import NoReturn
 
+from hera_librarian.cli.failures import wrong_usage
 from hera_librarian.cli.verbs.refused import REFUSED
 
 VERBS = {
@@ -58,11 +60,16 @@ def verb_module(verb: str) -> ModuleType:
 def verb_parser(verb: str) -> ArgumentParser:
     """Parser of the words after a verb."""
     module = verb_module(verb)
-    parser = ArgumentParser(
-        prog=f"librarian {verb}", description=module.__doc__, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog=f"librarian {verb}", description=module.__doc__, formatter_class=RawDescriptionHelpFormatter)
     module.add_arguments(parser)
     return parser
+
+
+class _Parser(ArgumentParser):
+    """Tells of wrong words as every other failure is told of: in two lines, or as JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        raise wrong_usage(f"{message[:1].upper()}{message[1:]}.", f"Run `{self.prog} --help` for its words.")
 
 
 def version_text() -> str:

@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 
 from hera_librarian.cli.failures import CommandFailure, ExitCode, explain, tell, wrong_usage
 from hera_librarian.cli.output import complain, say
 from hera_librarian.cli.parser import VERBS, overview, verb_module, verb_parser, version_text
 from hera_librarian.cli.verbs.refused import REFUSED, refuse
+
+ANSWERS = {"-h": overview, "--help": overview, "-V": version_text, "--version": version_text}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,12 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     json_form: str | None = None
     try:
-        verb, arguments = _parse(words)
-        if verb is None or arguments is None:
+        verb, *rest = _with_verb(words)
+        if verb in ANSWERS:
+            say(ANSWERS[verb]())
             return _flushed(ExitCode.OK)
-        json_form = arguments.json_form if getattr(arguments, "json", False) else None
+        parser = verb_parser(verb)
+        json_form = parser.get_default("json_form") if "--json" in rest else None  # wrong words are told in it, too
+        arguments = parser.parse_intermixed_args(rest)
+        json_form = parser.get_default("json_form") if getattr(arguments, "json", False) else None
         return _flushed(verb_module(verb).run(arguments))
-    except SystemExit as ending:  # argparse has said what it had to say
+    except SystemExit as ending:  # argparse has printed its help
         return ending.code if isinstance(ending.code, int) else ExitCode.OK
     except BrokenPipeError:
         _abandon_output()
@@ -42,22 +47,15 @@ def _prepare() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
 
 
-def _parse(words: list[str]) -> tuple[str | None, Namespace | None]:
-    """Verb and its words; nothing of them when all that was asked for is printed already."""
+def _with_verb(words: list[str]) -> list[str]:
+    """The words, the first of which is a verb or asks for help. Raises CommandFailure."""
     if not words:
         raise wrong_usage("There is no verb.", "Run `librarian --help` for a list.")
-    verb, *rest = words
-    if verb in ("-h", "--help"):
-        say(overview())
-        return None, None
-    if verb in ("-V", "--version"):
-        say(version_text())
-        return None, None
-    if verb in REFUSED:
-        refuse(verb)
-    if verb not in VERBS:
-        raise wrong_usage(f"There is no verb {verb}.", "Run `librarian --help` for a list.")
-    return verb, verb_parser(verb).parse_intermixed_args(rest)
+    if words[0] in REFUSED:
+        refuse(words[0])
+    if words[0] not in VERBS and words[0] not in ANSWERS:
+        raise wrong_usage(f"There is no verb {words[0]}.", "Run `librarian --help` for a list.")
+    return words
 
 
 def _flushed(code: int) -> int:

@@ -51,7 +51,7 @@ class Folder:
         if os.path.lexists(place) and not self.overwrite:
             raise LibrarianError(
                 f"{place} is there already, with other bytes than the archive has under that name.",
-                remedy="Move it away, download into another folder, or say overwrite=True.",
+                remedy="Move it away, download into another folder, or have it replaced (--overwrite, overwrite=True).",
                 code="other_bytes_there",
             )
 

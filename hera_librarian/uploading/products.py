@@ -3,7 +3,7 @@
 import fnmatch
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hera_librarian.uploading.problems import LocalProblem
 
@@ -70,10 +70,13 @@ def products_below(
 
 
 def judge(path: str | os.PathLike[str], destination: str = "") -> Product:
-    """The product that a path given by a person is; a link stands for what it points to."""
+    """The product that a path given by a person is; a link stands for what it points to, and keeps its own path."""
     named = os.path.abspath(path)
-    real = os.path.realpath(named)
-    return _judge(real, destination or os.path.basename(named))
+    product = _judge(os.path.realpath(named), destination or os.path.basename(named))
+    problem = product.problem
+    if problem and os.path.islink(named):
+        problem = f"it is a link to {product.path}, which {problem.removeprefix('it ')}"
+    return replace(product, path=named, problem=problem)
 
 
 def is_directory_product(path: str, directory_products: Sequence[str] = DIRECTORY_PRODUCTS) -> bool:

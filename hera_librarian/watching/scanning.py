@@ -59,6 +59,14 @@ class Scanner:
         self._journal.forget(growing)
         for path in growing:
             del self._since[path]
+        self._journal.move(list(self._given_up()), State.VANISHED)
+
+    def _given_up(self) -> Iterator[str]:
+        """Products that nothing more is tried with, and that somebody took away since."""
+        for entry in self._journal.in_state(State.FAILED, State.CONFLICT):
+            is_waiting = entry.state == State.FAILED and not entry.identity.startswith("problem:")
+            if not is_waiting and not os.path.lexists(os.path.join(self._directory, entry.path)):
+                yield entry.path
 
     def _find(self) -> Iterator[Product]:
         return products_below(

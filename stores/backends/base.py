@@ -219,11 +219,14 @@ class StoreBackend(ABC):
         at_bytes: int,
         hashers: Mapping[str, Any],
         on_durable: Callable[[int], None],
+        accept: Callable[[int], bool] | None = None,
     ) -> int:
-        """Stream bytes behind the first `at_bytes` of a part; returns how many came. Leaves them unsynced.
+        """Stream bytes behind the first `at_bytes` of a part; returns how many were kept. Leaves them unsynced.
 
         `hashers` (by algorithm) see every byte; they are worthless when this raises. `on_durable` is told now and then
-        how many bytes of the part are on disk. Raises LostRace, without having written, once another took over.
+        how many bytes of the part are on disk. With `accept` nothing of it counts before that, given the number of
+        bytes that came, says so: all is kept or nothing, also when this process dies or another takes over before.
+        Raises LostRace, without having written, once another took over.
         """
 
     @abstractmethod
@@ -240,11 +243,19 @@ class StoreBackend(ABC):
 
     @abstractmethod
     def write_tree(
-        self, token: str, entries: Iterable[TreeEntry], algorithms: Iterable[str], progress: Progress | None = None
+        self,
+        token: str,
+        entries: Iterable[TreeEntry],
+        algorithms: Iterable[str],
+        progress: Progress | None = None,
+        *,
+        limit_bytes: int | None = None,
     ) -> Content:
-        """Write a directory item from its entries, then read it once; leaves it unsynced. Raises UnsafeProduct.
+        """Write a directory item from its entries, then read it once; leaves it unsynced.
 
-        The whole tree appears at once: after a crash there is no item, or all of it.
+        The whole tree appears at once: after a crash there is no item, or all of it. `progress` is called while it is
+        written and again while it is read. Raises UnsafeProduct, also for a product whose links make it larger than
+        `limit_bytes`.
         """
 
     @abstractmethod

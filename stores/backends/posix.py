@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
 from librarian.common.errors import ArchiveError, Misconfigured
-from stores.backends import arriving, corners, durable, placing, staging, trees
+from stores.backends import arriving, corners, durable, placing, staging, trees, unpacking
 from stores.backends.base import (
     BLOCK_BYTES,
     TOKEN,
@@ -136,10 +136,18 @@ class PosixBackend(StoreBackend):
         at_bytes: int,
         hashers: Mapping[str, Any],
         on_durable: Callable[[int], None],
+        accept: Callable[[int], bool] | None = None,
     ) -> int:
         with self._token("writing to staging", token) as fd:
             return arriving.append(
-                fd, part, source, writer=writer, at_bytes=at_bytes, hashers=hashers, on_durable=on_durable
+                fd,
+                part,
+                source,
+                writer=writer,
+                at_bytes=at_bytes,
+                hashers=hashers,
+                on_durable=on_durable,
+                accept=accept,
             )
 
     def part_size(self, token: str, part: Part) -> int:
@@ -165,11 +173,17 @@ class PosixBackend(StoreBackend):
                 return os.fstat(item).st_size
 
     def write_tree(
-        self, token: str, entries: Iterable[TreeEntry], algorithms: Iterable[str], progress: Progress | None = None
+        self,
+        token: str,
+        entries: Iterable[TreeEntry],
+        algorithms: Iterable[str],
+        progress: Progress | None = None,
+        *,
+        limit_bytes: int | None = None,
     ) -> Content:
         with self._token("writing to staging", token) as fd:
-            staging.write_tree(fd, entries)
-        return self.adopt(token, algorithms, progress)
+            staging.write_tree(fd, entries, unpacking.Limit(limit_bytes, progress))
+        return self.adopt(token, algorithms, unpacking.Limit(limit_bytes, progress))
 
     def copy_in(self, token: str, source: str, algorithms: Iterable[str], progress: Progress | None = None) -> Content:
         try:

@@ -14,6 +14,7 @@ from stores.backends.places import shown
 from stores.backends.placing import ITEM
 from stores.backends.reading import Explain, Settling, is_ours, read_file
 from stores.backends.trees import NewTree, TreeReader, is_all_ours, settle_tree
+from stores.backends.unpacking import Limit
 
 _COPY = "own"
 _UNPACKED = "unpacked"
@@ -75,12 +76,12 @@ def write_stream(
     return flat_content(found, algorithms)
 
 
-def write_tree(token: int, entries: Iterable[TreeEntry]) -> None:
+def write_tree(token: int, entries: Iterable[TreeEntry], limit: Limit) -> None:
     """Write a directory item from its entries; it gets its name once it is whole."""
     for name in (ITEM, _UNPACKED):
         _clear(name, at=token)
     try:
-        unpacking.write_tree(entries, _UNPACKED, at=token)
+        unpacking.write_tree(entries, _UNPACKED, at=token, limit=limit)
     except BaseException:
         _clear(_UNPACKED, at=token)
         raise

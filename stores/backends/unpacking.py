@@ -10,21 +10,44 @@ import stat
 from collections.abc import Iterable
 
 from stores.backends import durable
-from stores.backends.base import BLOCK_BYTES, TreeEntry, UnsafeProduct
+from stores.backends.base import BLOCK_BYTES, Progress, TreeEntry, UnsafeProduct
 from stores.backends.places import check_member_name, shown
 from stores.backends.trees import MAX_DEPTH
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_tree(entries: Iterable[TreeEntry], name: str, *, at: int) -> None:
+class Limit:
+    """How many bytes a product may have, counted as they are written or read, and told to `progress`.
+
+    Links are stored as the bytes that they lead to: a few of them can stand for any number of bytes.
+    """
+
+    def __init__(self, limit_bytes: int | None, progress: Progress | None) -> None:
+        self._left = limit_bytes
+        self._progress = progress
+
+    def __call__(self, size_bytes: int) -> None:
+        if self._left is not None:
+            self._left -= size_bytes
+            if self._left < 0:
+                raise UnsafeProduct(
+                    "The product's links stand for many more bytes than were sent.",
+                    remedy="Send each file once; for one that really is there several times, send its bytes each time.",
+                )
+        if self._progress is not None:
+            self._progress(size_bytes)
+
+
+def write_tree(entries: Iterable[TreeEntry], name: str, *, at: int, limit: Limit) -> None:
     """Make the directory `name` with these entries. Raises UnsafeProduct for a name or entry that cannot be."""
     os.mkdir(name, 0o755, dir_fd=at)
     with durable.closing(durable.open_directory(name, at=at)) as root, _Parents(root) as parents:
         for entry in entries:
             *above, last = split_member(entry.path)
             try:
-                _write(entry, parents.of(tuple(above)), last, root)
+                limit(0)
+                _write(entry, parents.of(tuple(above)), last, root, limit)
             except FileExistsError as error:
                 raise UnsafeProduct(
                     f"The product's member {shown(entry.path)} comes twice.", remedy="Send each member once."
@@ -33,6 +56,10 @@ def write_tree(entries: Iterable[TreeEntry], name: str, *, at: int) -> None:
                 if error.errno in (errno.ENOTDIR, errno.ELOOP):
                     raise UnsafeProduct(
                         f"The product's member {shown(entry.path)} lies below a file or link."
+                    ) from error
+                if error.errno == errno.ENAMETOOLONG:
+                    raise UnsafeProduct(
+                        f"The product's member {shown(entry.path)} has a name or a link that the store cannot hold."
                     ) from error
                 raise
 
@@ -50,7 +77,7 @@ def split_member(path: str) -> list[str]:
     return parts
 
 
-def _write(entry: TreeEntry, parent: int, name: str, root: int) -> None:
+def _write(entry: TreeEntry, parent: int, name: str, root: int, limit: Limit) -> None:
     if entry.kind == "directory":
         try:
             os.mkdir(name, 0o755, dir_fd=parent)
@@ -59,18 +86,19 @@ def _write(entry: TreeEntry, parent: int, name: str, root: int) -> None:
     elif entry.kind == "link":
         os.symlink(entry.target, name, dir_fd=parent)
     elif entry.kind == "same":
-        _copy(entry, parent, name, root)
+        _copy(entry, parent, name, root, limit)
     else:
-        _write_file(entry, parent, name)
+        _write_file(entry, parent, name, limit)
 
 
-def _write_file(entry: TreeEntry, parent: int, name: str) -> None:
+def _write_file(entry: TreeEntry, parent: int, name: str, limit: Limit) -> None:
     with durable.closing(os.open(name, _NEW_FILE, 0o644, dir_fd=parent)) as target, entry.open() as source:
         while block := source.read(BLOCK_BYTES):
+            limit(len(block))
             durable.write_all(target, block)
 
 
-def _copy(entry: TreeEntry, parent: int, name: str, root: int) -> None:
+def _copy(entry: TreeEntry, parent: int, name: str, root: int, limit: Limit) -> None:
     """A hard link becomes a file of its own with the bytes of the member that it names."""
     *above, last = split_member(entry.target)
     try:
@@ -82,6 +110,7 @@ def _copy(entry: TreeEntry, parent: int, name: str, root: int) -> None:
                 raise FileNotFoundError(errno.ENOENT, "not a file", last)
             with durable.closing(os.open(name, _NEW_FILE, 0o644, dir_fd=parent)) as target:
                 while block := os.read(source, BLOCK_BYTES):
+                    limit(len(block))
                     durable.write_all(target, block)
     except FileNotFoundError as error:
         raise UnsafeProduct(

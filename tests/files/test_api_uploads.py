@@ -2,17 +2,27 @@
 
 import base64
 import hashlib
+import io
 import os
+import tarfile
 
 import pytest
 import xxhash
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.levels import Level
 from accounts.models import User
 from accounts.services import issue_token
 from files.models import File, Upload, UploadState
-from files.services.sweeping import expire_uploads
+from files.services import arrived, arriving_digests, batches, commit, ingest
+from files.services.arrivals import CutShort, OffsetMismatch, UploadOver, cancel_upload, receive_piece, take_over
+from files.services.claims import Claim
+from files.services.sweeping import expire_uploads, finish_commits
+from librarian.common.errors import LostRace, StoreUnavailable
+from stores.backends import staging as staging_area
+from stores.backends.posix import PosixBackend
 from stores.models import Store
 from tests.make import make_cast, make_file, make_store, make_user
 from tests.tus import InProcess, make_tar
@@ -32,6 +42,19 @@ def store(tmp_path) -> Store:
 @pytest.fixture
 def tus() -> InProcess:
     return InProcess()
+
+
+@pytest.fixture
+def store_goes_away_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next delivery meets an error of the store when its bytes have their place but no row tells of them."""
+    write, failures = PosixBackend.append_record, [StoreUnavailable("The disk is away for a moment.")]
+
+    def fail_once(backend: PosixBackend, lines) -> None:
+        if failures:
+            raise failures.pop()
+        write(backend, lines)
+
+    monkeypatch.setattr(PosixBackend, "append_record", fail_once)
 
 
 def bytes_of(name: str) -> bytes:
@@ -124,8 +147,6 @@ def test_a_digest_of_another_algorithm_than_was_hashed_is_compared_all_the_same(
 def test_pieces_that_different_processes_saw_are_read_once_at_the_end(tus: InProcess, monkeypatch) -> None:
     location = tus.begin(len(CONTENT), filename="a", checksum=XXH3).headers["Location"]
     tus.send(location, 0, CONTENT[:1000])
-    from files.services import arriving_digests
-
     arriving_digests._kept._by_upload.clear()  # as in a process that saw no piece of it yet
     assert tus.send(location, 1000, CONTENT[1000:]).headers["Librarian-Outcome"] == "new"
     assert File.objects.get().digest == hashlib.sha256(CONTENT).hexdigest()
@@ -180,6 +201,43 @@ def test_a_batch_answers_for_each_product(tus: InProcess, store: Store) -> None:
     assert outcomes == ["already here"] * 300 + ["failed", "already here", "already here"]
 
 
+def test_a_long_look_at_a_tar_keeps_its_claim(tus: InProcess, monkeypatch) -> None:
+    """Going through a million entries, or reading one large product, takes longer than a claim is believed."""
+    renewed, seen = [], {}
+
+    def counted(name: str, function):
+        def call(*args, **options):
+            before = len(renewed)
+            result = function(*args, **options)
+            seen[name] = len(renewed) - before
+            return result
+
+        return call
+
+    renew = Claim.renew_if_due
+    monkeypatch.setattr(Claim, "renew_if_due", lambda claim, size=0: (renewed.append(claim.upload.pk), renew(claim)))
+    monkeypatch.setattr(batches, "batch_products", counted("sorting", batches.batch_products))
+    monkeypatch.setattr(ingest, "_compare", counted("comparing", ingest._compare))
+    monkeypatch.setattr(staging_area, "write_tree", counted("unpacking", staging_area.write_tree))
+    monkeypatch.setattr(staging_area, "adopt", counted("reading", staging_area.adopt))
+    tus.whole(b"flat", filename="flat")
+    tus.whole(make_tar({"obs.uv/a": b"1", "obs.uv/b": b"2", "flat": b"flat"}), content="batch")
+    assert all(seen.values()), seen
+    assert seen.keys() == {"sorting", "comparing", "unpacking", "reading"}
+    monkeypatch.setattr(arrived, "directory_entries", counted("looking", arrived.directory_entries))
+    seen.clear()
+    tus.whole(make_tar({"cal.uv/a": b"1"}), filename="cal.uv", content="directory")
+    assert all(seen.values()), seen
+    assert seen.keys() == {"looking", "unpacking", "reading"}
+
+
+def test_the_sweeper_finishes_the_batch_of_somebody_who_is_gone(tus: InProcess) -> None:
+    tus.whole(make_tar({"a": b"1"}), content="batch", commit="asked")
+    Upload.objects.update(owner=None, commit_asked_at=timezone.now())
+    assert finish_commits()["finished"] == 1
+    assert File.objects.get().events.get(type="instance_created").actor == "readappend"
+
+
 def test_the_stream_of_a_batch_is_checked_as_a_whole(tus: InProcess, store: Store) -> None:
     tar = make_tar({"a": b"1"})
     location = tus.whole(tar, content="batch", commit="asked").headers["Location"]
@@ -198,6 +256,49 @@ def refused_plain(response, status: int, code: str) -> dict:
     return response.json()
 
 
+def test_giving_up_stops_the_request_that_still_writes(tus: InProcess, store: Store) -> None:
+    tus.begin(9 * 2**20, filename="a")
+    upload = Upload.objects.get()
+
+    class GivenUp(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 4 * 2**20 and Upload.objects.live().exists():
+                cancel_upload(upload, by="its owner")
+            return super().read(size)
+
+    with pytest.raises(LostRace):
+        receive_piece(upload, source=GivenUp(bytes(9 * 2**20)), offset_bytes=0, piece_bytes=9 * 2**20)
+    assert staging(store) == []
+
+
+def test_what_has_its_place_already_is_finished_and_not_given_up(
+    tus: InProcess, store: Store, store_goes_away_once, settings
+) -> None:
+    refused(tus.whole(b"1", filename="a"), 503, "store_unavailable")
+    location = f"uploads/{Upload.objects.get().pk}/"
+    refused(tus.call("DELETE", location), 409, "conflict")
+    Upload.objects.update(expires_at=timezone.now())
+    settings.LIBRARIAN_UPLOAD_EXPIRES_DAYS = 0
+    assert expire_uploads() == 0
+    assert finish_commits()["finished"] == 1
+    assert tus.show(location)["outcome"] == "new"
+    assert [entry.place for entry in store.backend.list()] == [File.objects.get().instances.get().path]
+
+
+def test_a_batch_that_its_store_cut_short_leaves_nothing_that_nobody_knows(
+    tus: InProcess, store: Store, store_goes_away_once
+) -> None:
+    tar = make_tar({"a": b"1", "b": b"2", "c.uv/x": b"3"})
+    first = tus.show(tus.whole(tar, content="batch").headers["Location"])
+    assert [product["code"] for product in first["products"]] == ["store_unavailable"] * 3
+    assert finish_commits()["finished"] == 3
+    second = tus.show(tus.whole(tar, content="batch").headers["Location"])
+    assert [product["outcome"] for product in second["products"]] == ["already here"] * 3
+    assert len(list(store.backend.list())) == File.objects.count() == 3
+    assert staging(store) == []
+    assert not Upload.objects.live().exists()
+
+
 def test_an_upload_can_be_given_up(tus: InProcess, store: Store) -> None:
     location = tus.begin(10, b"12345", filename="a").headers["Location"]
     assert tus.call("DELETE", location).status_code == 204
@@ -205,6 +306,21 @@ def test_an_upload_can_be_given_up(tus: InProcess, store: Store) -> None:
     refused(tus.send(location, 5, b"67890"), 410, "upload_over")
     assert tus.head(location).status_code == 410
     assert tus.show(location)["code"] == "upload_cancelled"
+
+
+@pytest.mark.parametrize("end", ["committed", "given up"])
+def test_a_request_that_read_the_row_before_the_end_is_told_of_the_end(tus: InProcess, end: str) -> None:
+    location = tus.begin(5, b"12", filename="a").headers["Location"]
+    seen, also_seen = Upload.objects.get(), Upload.objects.get()
+    if end == "committed":
+        tus.send(location, 2, b"345")
+        assert take_over(seen) == 5
+        with pytest.raises(OffsetMismatch):
+            receive_piece(also_seen, source=io.BytesIO(b"345"), offset_bytes=2, piece_bytes=3)
+    else:
+        tus.call("DELETE", location)
+        with pytest.raises(UploadOver):
+            take_over(seen)
 
 
 def test_what_nobody_comes_back_to_expires(tus: InProcess, store: Store) -> None:
@@ -300,6 +416,34 @@ def test_a_piece_with_a_wrong_checksum_is_dropped(tus: InProcess) -> None:
     assert bytes_of("a") == b"1234567890"
 
 
+def test_a_piece_that_is_cut_before_it_could_be_checked_is_dropped(tus: InProcess) -> None:
+    location = tus.begin(5, filename="a").headers["Location"]
+    upload, declared = Upload.objects.get(), ("sha1", hashlib.sha1(b"12345").digest())
+    with pytest.raises(CutShort) as cut:
+        receive_piece(upload, source=io.BytesIO(b"xx"), offset_bytes=0, piece_bytes=5, piece_checksum=declared)
+    assert cut.value.extra["offset_bytes"] == 0
+    assert tus.head(location).headers["Upload-Offset"] == "0"
+    assert arriving_digests.take_digests(upload.pk, at_bytes=2, algorithms=["sha256"]) is None, "of other bytes"
+
+
+def test_bytes_are_on_disk_before_a_row_says_that_all_have_come(tus: InProcess, monkeypatch) -> None:
+    """Else a power cut leaves an upload that looks complete and a digest of bytes that are not there."""
+    synced, known = [], []
+    sync, claim = os.fdatasync, commit.take_claim
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (sync(fd), synced.append(os.fstat(fd).st_size)))
+    monkeypatch.setattr(commit, "take_claim", lambda *args, **rows: (known.append(synced[-1]), claim(*args, **rows))[1])
+    tus.whole(CONTENT, filename="a")
+    assert known == [len(CONTENT)]
+
+
+def test_a_checksum_that_is_declared_after_the_commit_is_compared(tus: InProcess) -> None:
+    location = tus.whole(CONTENT, filename="a").headers["Location"]
+    assert tus.commit(location, checksum=XXH3).status_code == 200
+    for wrong in ({"checksum": f"xxh3:::{'0' * 32}"}, {"stream_checksum": f"sha256:::{'0' * 64}"}):
+        refused_plain(tus.commit(location, **wrong), 406, "content_mismatch")
+    assert tus.show(location)["state"] == "committed"
+
+
 def test_bytes_that_are_not_those_declared_are_refused(tus: InProcess, store: Store) -> None:
     response = tus.whole(b"x" * len(CONTENT), filename="a", checksum=XXH3)
     body = refused(response, 406, "content_mismatch")
@@ -317,6 +461,34 @@ def test_other_bytes_under_a_used_name_are_a_conflict(tus: InProcess, store: Sto
     assert body["same_content"] is False
     assert staging(store) == []
     assert bytes_of("a") == CONTENT
+
+
+def test_the_checksum_of_a_directory_does_not_bind_its_names(tus: InProcess) -> None:
+    tus.whole(make_tar({"a": b"1", "b": b"2"}), filename="obs.uv", content="directory")
+    other = make_tar({"b": b"1", "a": b"2"})
+    begun = tus.begin(len(other), filename="obs.uv", content="directory", checksum=File.objects.get().checksum)
+    assert begun.headers["Upload-Offset"] == "0", "only its bytes tell"
+    refused(tus.send(begun.headers["Location"], 0, other), 409, "name_taken")
+
+
+@pytest.mark.parametrize("content", ["directory", "batch"])
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_links_cannot_multiply_what_was_sent(tus: InProcess, store: Store, content: str, kind: bytes) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        members = [tarfile.TarInfo(f"obs.uv/{n}") for n in range(50)]
+        members[0].size = len(CONTENT)
+        tar.addfile(members[0], io.BytesIO(CONTENT))
+        for link in members[1:]:
+            link.type, link.linkname = kind, "obs.uv/0" if kind == tarfile.LNKTYPE else "0"
+            tar.addfile(link)
+    answer = tus.whole(file.getvalue(), filename="obs.uv", content=content)
+    if content == "batch":
+        assert [product["code"] for product in tus.show(answer.headers["Location"])["products"]] == ["unsafe_product"]
+    else:
+        refused(answer, 400, "unsafe_product")
+    assert not File.objects.exists()
+    assert staging(store) == []
 
 
 def test_a_commit_before_the_last_byte_is_refused(tus: InProcess) -> None:
@@ -434,3 +606,9 @@ def test_states_of_uploads_are_listed(tus: InProcess) -> None:
     results = tus.call("GET", "uploads/?state=staged").json()["results"]
     assert [row["destination"] for row in results] == ["b"]
     assert Upload.objects.filter(state=UploadState.COMMITTED).get().outcome == "new"
+
+
+def test_a_list_of_uploads_leaves_the_answers_of_batches_where_they_are(tus: InProcess) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert tus.call("GET", "uploads/").status_code == 200
+    assert not [query["sql"] for query in queries if '"products"' in query["sql"]]

@@ -106,7 +106,13 @@ def test_a_member_like_the_product_itself_stays_where_it_is() -> None:
          "sparse"),
         ([("out", kind(tarfile.LNKTYPE, linkname="../../../etc/passwd"))], "climbs"),
         ([("n" * 300, b"x")], "longer than 255"),
-        ([("a", b"1"), ("a", b"2")], "twice"),
+        ([("a", b"1"), ("./a", b"2")], "twice"),
+        ([("o.uv/l", kind(tarfile.SYMTYPE, linkname=""))], "impossible target"),
+        ([("o.uv/l", kind(tarfile.SYMTYPE, linkname="x" * 5000))], "impossible target"),
+        ([("o.uv/l", kind(tarfile.SYMTYPE, pax_headers={"linkpath": "a\0b"}))], "impossible target"),
+        ([("a", kind(tarfile.REGTYPE, pax_headers={"size": "-1"}))], "has the size"),
+        ([("a", kind(tarfile.REGTYPE, pax_headers={"size": "1099511627776"}))], "claims"),
+        ([("a", kind(tarfile.REGTYPE, pax_headers={"path": "../b"}))], "climbs"),
         ([("o.uv/a", b"1"), ("x", b"2"), ("o.uv/b", b"3")], "do not stand together"),
     ],
 )  # fmt: skip
@@ -132,6 +138,58 @@ def test_a_header_that_would_fill_the_memory_is_refused() -> None:
     header.type, header.size = tarfile.XHDTYPE, 2**32
     with pytest.raises(BadTar, match="claims"):
         products(header.tobuf(tarfile.USTAR_FORMAT) + bytes(4096))
+
+
+def block(of: bytes, content: bytes, *, claims: int | None = None) -> bytes:
+    """An entry as bytes, of any kind, whatever it claims to hold."""
+    header = tarfile.TarInfo("h")
+    header.type, header.size = of, len(content) if claims is None else claims
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        (block(tarfile.XHDTYPE, b"1" * 2**20), "damaged"),
+        (block(tarfile.XHDTYPE, b"999999 a=b\n"), "damaged"),
+        (block(tarfile.XHDTYPE, b"0 a=b\n"), "damaged"),
+        (block(tarfile.XHDTYPE, b"") * 3000, "headers"),
+        (block(tarfile.GNUTYPE_LONGNAME, b"name\0") * 3000, "headers"),
+        (block(tarfile.XGLTYPE, b"9 size=3\n"), "all entries at once"),
+        (block(tarfile.XGLTYPE, b"11 path=ab\n"), "all entries at once"),
+        (block(tarfile.XHDTYPE, b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"), "sparse"),
+    ],
+    ids=["digits", "beyond its end", "of no length", "pax in a row", "names in a row", "size for all", "path for all",
+         "sparse map"],
+)  # fmt: skip
+def test_headers_that_would_cost_more_than_they_are_worth_are_refused(headers: bytes, words: str) -> None:
+    class Counting(io.BytesIO):
+        read_bytes = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            block = super().read(size)
+            self.read_bytes += len(block)
+            return block
+
+    stream = headers + block(tarfile.REGTYPE, b"9999999999\n" + b"1\n" * 2**20) + bytes(1024)
+    counting = Counting(stream)
+    with pytest.raises(BadTar, match=words):
+        batch_products(Tar(counting, len(stream)))
+    assert counting.read_bytes < 2**20 + 10_000
+
+
+def test_what_a_tar_says_of_all_entries_that_matters_to_none_is_let_be() -> None:
+    assert products(block(tarfile.XGLTYPE, b"13 comment=x\n") + make_tar(("a", b"1"))) == [("a", "flat", 1)]
+
+
+def test_a_long_name_counts_and_not_what_is_cut_off_within_a_character() -> None:
+    name = "é" * 60
+    entry = bytearray(block(tarfile.REGTYPE, b"1"))
+    entry[:99] = name.encode()[:99]
+    entry[148:156] = b"%06o\0 " % (sum(entry[:148]) + 8 * 32 + sum(entry[156:512]))
+    record = b" path=" + name.encode() + b"\n"
+    said = b"%d%b" % (len(record) + 3, record)
+    assert products(block(tarfile.XHDTYPE, said) + bytes(entry) + bytes(1024)) == [(name, "flat", 1)]
 
 
 @pytest.mark.parametrize(
@@ -168,5 +226,5 @@ def test_names_that_are_not_utf8_are_refused() -> None:
     stream[at : at + 2] = b"\xff\xfe"
     total = sum(stream[:148]) + 8 * 32 + sum(stream[156:512])
     stream[148:156] = b"%06o\0 " % total
-    with pytest.raises(BadTar):
+    with pytest.raises(ArchiveError, match="not valid UTF-8"):
         products(bytes(stream))

@@ -101,34 +101,37 @@ def bytes_on(site: Site, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-@pytest.mark.parametrize("who", ["connection", "server"])
-def test_an_upload_cut_anywhere_goes_on_without_its_prefix(
-    site: Site, start_site: Callable[..., Site], who: str, share: float
-) -> None:
-    if who == "server":
-        site = start_site()
+def test_an_upload_whose_connection_is_cut_goes_on_without_its_prefix(site: Site, share: float) -> None:
     caller, content = Caller(site), os.urandom(SIZE)
-    name, stop = f"{who}.{share}.dat", int(SIZE * share)
+    name, stop = f"connection.{share}.dat", int(SIZE * share)
     location = caller.begin(SIZE, filename=name, checksum=xxh3(content))
-    connection = caller.send_and_stop(location, 0, content, stop)
-    # Blocks of a mebibyte are written once they are full; what stays in between is lost with a killed server only.
-    whole_blocks = stop - stop % 2**20
-    if who == "server":
+    caller.send_and_stop(location, 0, content, stop).close()
+    arrived(caller, location, stop)
+    assert caller.offset(location) == stop
+    assert caller.send(location, stop, content[stop:]).status_code == 204
+    assert caller.sent_bytes == SIZE
+    assert bytes_on(site, name) == content
+
+
+def test_an_upload_whose_server_is_killed_goes_on_without_its_prefix(start_site: Callable[..., Site]) -> None:
+    site = start_site()
+    for share in (0.01, 0.5, 0.99):
+        caller, content = Caller(site), os.urandom(SIZE)
+        name, stop = f"server.{share}.dat", int(SIZE * share)
+        location = caller.begin(SIZE, filename=name, checksum=xxh3(content))
+        connection = caller.send_and_stop(location, 0, content, stop)
+        # Blocks of a mebibyte are written once they are full; a killed server loses no more than the one between.
+        whole_blocks = stop - stop % 2**20
         arrived(caller, location, whole_blocks)
         site.kill()
         connection.close()
         site.start()
         offset = caller.offset(location)
         assert whole_blocks <= offset <= stop
-    else:
-        connection.close()
-        arrived(caller, location, stop)
-        offset = caller.offset(location)
-        assert offset == stop
-    assert caller.send(location, offset, content[offset:]).status_code == 204
-    assert caller.sent_bytes <= SIZE + 2**20
-    assert bytes_on(site, name) == content
-    assert state_of(site, name) == THERE
+        assert caller.send(location, offset, content[offset:]).status_code == 204
+        assert caller.sent_bytes <= SIZE + 2**20
+        assert bytes_on(site, name) == content
+        assert state_of(site, name) == THERE
 
 
 def test_a_client_that_comes_back_does_not_wait_for_its_dead_connection(site: Site) -> None:

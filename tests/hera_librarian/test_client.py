@@ -131,6 +131,19 @@ def test_products_go_over_the_shared_disk_and_are_found(shared_site, admin, prod
     assert place["store_ssh_host"]
 
 
+def test_a_link_out_of_a_product_is_not_followed_over_the_shared_disk(shared_site, admin, product, tmp_path):
+    path = product(TREE, "leads-out")
+    (tmp_path / "secret").write_bytes(b"not of the product")
+    (path / "astray").symlink_to("../secret")
+    with pytest.raises(LibrarianError, match="leaves the product") as refused:
+        upload_by_disk(admin, path, "leads-out")
+    assert refused.value.code == "unsafe_product"
+    assert admin.search_files("leads-out") == []
+    (path / "astray").unlink()
+    (path / "within").symlink_to(next(each.name for each in path.iterdir() if each.is_file()))
+    assert upload_by_disk(admin, path, "leads-out").outcome == "new"
+
+
 def test_a_name_with_other_bytes_is_refused_and_changes_nothing(admin, product):
     upload_by_disk(admin, product(HELLO, "first"), "taken.txt")
     with pytest.raises(LibrarianHTTPError) as refused:

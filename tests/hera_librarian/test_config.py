@@ -81,6 +81,7 @@ def test_both_forms_are_read(entry, expected):
         {"host": "http://x:1", "port": 2},
         {"url": "http://x", "authenticator": SECRET, "password": SECRET},
         {"url": "http://x", "token": SECRET, "user": "me"},
+        {"url": "http://x", "usr": "me", "password": SECRET},
         {"url": "http://x", "user": "me", "password": SECRET, "password_env": "X"},
         {"url": "http://x", "user": "me", "password": [SECRET]},
         {"url": f"http://me:{SECRET}@x", "token": "t"},

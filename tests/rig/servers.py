@@ -76,6 +76,8 @@ class Site:
             "--graceful-timeout=20",
         ]
         command += ["--no-control-socket", "--access-logfile=-"]
+        if "LIBRARIAN_KILL_AT" in self.overrides:
+            command.append("--preload")  # workers that a test kills one after the other are forked, not started anew
         self.web = self._spawn(command, self.web_log, environment)
         self._wait_until_live()
 

@@ -6,6 +6,7 @@ Nothing here looks behind the contract of `stores/backends/base.py`; products to
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def append(
     writer: str = "w",
     take_over: bool = True,
     hasher: Any = None,
+    accept: Callable[[int], bool] | None = None,
 ) -> int:
     """Send one piece, as a request does."""
     if take_over:
@@ -101,6 +103,7 @@ def append(
         at_bytes=at,
         hashers={"sha256": hasher} if hasher else {},
         on_durable=lambda _: None,
+        accept=accept,
     )
 
 
@@ -369,6 +372,25 @@ class StoreContract:
         assert append(backend, token, b"c", at=source.size, writer="second", take_over=False) == 1
         assert backend.part_size(token, "item") == source.size + 1
 
+    @pytest.mark.parametrize("size", [10, LARGE])
+    def test_what_is_yet_to_be_checked_counts_for_nothing(self, backend: StoreBackend, size: int) -> None:
+        token = new_token()
+        backend.stage(token, private=True)
+        append(backend, token, b"kept", at=0)
+        seen: list[int] = []
+
+        def looked_at(came: int) -> bool:
+            """Another request comes between the last byte and the answer, as one does that finds a dead process."""
+            seen.extend((came, backend.take_over(token, "item", writer="other", durable_bytes=0)))
+            return True
+
+        with pytest.raises(LostRace):
+            append(backend, token, os.urandom(size), at=4, accept=looked_at)
+        assert seen == [size, 4]
+        assert append(backend, token, os.urandom(size), at=4, accept=lambda came: False) == 0
+        assert append(backend, token, b"more", at=4, accept=lambda came: came == 4) == 4
+        assert backend.take_over(token, "item", writer="w", durable_bytes=0) == 8
+
     def test_bytes_of_before_a_power_cut_count_only_as_far_as_they_were_synced(
         self, backend: StoreBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -379,6 +401,21 @@ class StoreContract:
         append(backend, token, b"y" * 10, at=1000)
         monkeypatch.setattr("stores.backends.arriving.boot_id", lambda: "another")
         assert backend.take_over(token, "item", writer="w", durable_bytes=300) == 300
+
+    def test_what_has_its_place_is_never_cut_off(self, backend: StoreBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By a request on another host that read the upload's row before the commit."""
+        token = new_token()
+        backend.stage(token, private=True)
+        append(backend, token, b"x" * 1000, at=0)
+        backend.keep_item(token)
+        backend.place_item(token, "night/kept")
+        monkeypatch.setattr("stores.backends.arriving.boot_id", lambda: "another")
+        try:
+            assert backend.take_over(token, "item", writer="late", durable_bytes=0) == 1000
+        except LostRace:
+            pass  # the item was moved there
+        assert backend.is_placed(token, "night/kept")
+        assert content_at(backend, "night/kept") == b"x" * 1000
 
     def test_what_a_tar_brought_is_read_again(self, backend: StoreBackend) -> None:
         token = new_token()
@@ -417,6 +454,7 @@ class StoreContract:
             [TreeEntry("a", "same", target="b")],
             [TreeEntry("a", "same", target="../../../../../etc/passwd")],
             [TreeEntry("/".join("d" * 130), "directory")],
+            [TreeEntry("far", "link", target="x" * 5000)],
         ],
         ids=lambda entries: entries[-1].path[:20],
     )
@@ -442,6 +480,26 @@ class StoreContract:
         entries = [*entries_of({"d/a": b"bytes"}), TreeEntry("b", "link", "d/a"), TreeEntry("c", "same", "d/a")]
         content = backend.write_tree(token, entries, ["xxh3"])
         assert content.digest == tree_digest({"b": b"bytes", "c": b"bytes", "d/a": b"bytes"})
+
+    def test_writing_a_tree_is_told_entry_by_entry(self, backend: StoreBackend) -> None:
+        """A million empty ones take longer than a claim is believed."""
+        token, seen = new_token(), list[int]()
+        backend.stage(token, private=True)
+        backend.write_tree(token, [TreeEntry(str(n), "directory") for n in range(5)], ["xxh3"], seen.append)
+        assert len(seen) >= 5
+
+    @pytest.mark.parametrize("kind", ["link", "same"])
+    def test_links_that_stand_for_too_much_are_refused(self, backend: StoreBackend, kind: str) -> None:
+        token, links = new_token(), [TreeEntry(str(n), kind, "a") for n in range(10)]
+        backend.stage(token, private=True)
+        seen: list[int] = []
+        with pytest.raises(UnsafeProduct, match="stand for many more bytes"):
+            backend.write_tree(
+                token, [*entries_of({"a": b"1" * 1000}), *links], ["xxh3"], seen.append, limit_bytes=5000
+            )
+        assert sum(seen) <= 2 * 5000
+        content = backend.write_tree(token, [*entries_of({"a": b"1" * 1000}), *links], ["xxh3"], limit_bytes=11_000)
+        assert content.size_bytes == 11_000
 
     def test_staging_location_fits_the_wire_and_hides_the_name(self, backend: StoreBackend) -> None:
         token = new_token()

@@ -20,6 +20,7 @@ from hera_librarian.cli.failures import ExitCode, nothing_found, wrong_usage
 from hera_librarian.cli.output import note, record, say, size_text, visible
 from hera_librarian.cli.progress import Bar
 from hera_librarian.cli.selection import add_filters, filter_of, filters_of
+from hera_librarian.exceptions import LibrarianError, LibrarianHTTPError
 
 if TYPE_CHECKING:
     from hera_librarian.admin import AdminClient
@@ -79,7 +80,7 @@ def _chosen(
         else:
             meant = filter_of(word)
             if not filters and "name" in meant:
-                yield word
+                yield _sized(client, word, bar)
                 continue
             if set(meant) & set(filters):
                 raise wrong_usage("A name is asked for twice.", "Leave one of them out.")
@@ -91,6 +92,20 @@ def _chosen(
             yield file
         if number == 0 and word is not None:
             note(f"nothing matches {word}")
+
+
+def _sized(client: "AdminClient", name: str, bar: Bar) -> "FileResult | str":
+    """The file of a name, looked up now so that the bar knows its size; the name where nobody watches or it fails."""
+    from hera_librarian.finding import file_named
+
+    if not bar.is_shown:
+        return name
+    try:
+        file = file_named(client, name)
+    except (LibrarianError, LibrarianHTTPError):
+        return name  # its answer comes with the others
+    bar.expect_more(file.size_bytes)
+    return file
 
 
 def _tell(result: "DownloadResult", arguments: Namespace, bar: Bar) -> None:

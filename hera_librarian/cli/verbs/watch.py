@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hera_librarian.cli.arguments import add_delivery, add_json, seconds
 from hera_librarian.cli.failures import CommandFailure, ExitCode, tell, wrong_usage
-from hera_librarian.cli.output import record, say, size_text, visible
+from hera_librarian.cli.output import note, record, say, size_text, visible
 from hera_librarian.deletion import DeletionPolicy
 
 if TYPE_CHECKING:
     from hera_librarian.admin import AdminClient
     from hera_librarian.uploading import UploadResult
+
+UNDELIVERED = ("seen", "settled", "sending", "failed", "conflict")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,10 +66,18 @@ def run(arguments: Namespace) -> int:
         pace=Pace(arguments.bandwidth) if arguments.bandwidth else None,
         tell=told,
     )
-    watcher.run(once=arguments.once)
-    if not arguments.once or not outcomes[False]:
+    status = watcher.run(once=arguments.once)
+    return _judge_once(status["products"], outcomes) if arguments.once else ExitCode.OK
+
+
+def _judge_once(products: dict[str, int], told: Counter[bool]) -> ExitCode:
+    """Exit code by what lies there undelivered, also what an earlier run has told of and this one did not try again."""
+    left = sum(products[state] for state in UNDELIVERED)
+    if not left and not told[False]:
         return ExitCode.OK
-    return ExitCode.PARTLY if outcomes[True] else ExitCode.FAILED
+    if not told[False]:
+        note(f"{left} {'product is' if left == 1 else 'products are'} not delivered; --status tells why")
+    return ExitCode.PARTLY if told[True] or products["delivered"] else ExitCode.FAILED
 
 
 def _client(connection_name: str) -> "AdminClient":
@@ -88,7 +98,8 @@ def _tell(result: "UploadResult", *, as_json: bool) -> None:
     if as_json:
         record(result.as_dict() | {"ok": result.ok})
     if not result.ok:
-        tell(CommandFailure(f"{result.path}: {result.reason}", result.remedy))
+        start = "" if result.path in result.reason else f"{result.path}: "
+        tell(CommandFailure(f"{start}{result.reason}", result.remedy))
     elif not as_json:
         say(f"{result.outcome}: {visible(result.path)} -> {visible(result.name)} ({size_text(result.size_bytes)})")
 

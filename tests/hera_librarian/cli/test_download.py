@@ -1,11 +1,16 @@
 """`librarian download`: what is fetched, where it lies, exit codes."""
 
+import fcntl
 import hashlib
+import os
+import pty
+import struct
 import subprocess
+import termios
 
 import pytest
 
-from tests.hera_librarian.cli.running import NIGHT
+from tests.hera_librarian.cli.running import NIGHT, command_line, environment_of
 
 
 def content(name):
@@ -94,3 +99,26 @@ def test_a_directory_that_cannot_be_made_is_no_traceback(librarian, tmp_path):
     ran = librarian("download", "reader", NIGHT[1], "--to", "occupied")
     assert ran.code == 1
     assert "occupied" in ran.err
+
+
+def test_the_progress_bar_knows_the_size_of_a_file_that_is_named(connections, home, tmp_path):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    try:
+        ended = subprocess.run(
+            command_line("download", "reader", NIGHT[1]),
+            cwd=tmp_path,
+            env=environment_of(home, connections, TERM="xterm"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            timeout=60,
+            check=False,
+        )
+        os.set_blocking(ours, False)
+        shown = os.read(ours, 65536)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert ended.returncode == 0
+    assert b"100%" in shown

@@ -67,8 +67,20 @@ def test_a_verb_that_is_gone_says_what_to_use_whatever_follows_it(verb, alone):
 def test_wrong_words_end_with_2(words, alone):
     ran = alone(*words)
     assert ran.code == 2
-    assert ran.err
+    assert ran.err.startswith("error: ")
+    assert len(ran.err.splitlines()) == 2
     assert ran.out == ""
+
+
+@pytest.mark.database_independent
+@pytest.mark.parametrize(
+    "words", [["ping"], ["revoke-token", "a", "minus-one"], ["upload", "a", "b", "c", "--obsid", "x"]]
+)
+def test_wrong_words_are_json_when_json_is_wanted(words, alone):
+    ran = alone(*words, "--json")
+    assert ran.code == 2
+    assert ran.document["error"]["code"] == "wrong_usage"
+    assert ran.err.startswith(f"error: {ran.document['error']['reason']}")
 
 
 @pytest.mark.database_independent
@@ -132,6 +144,7 @@ def test_a_failure_is_json_when_json_is_wanted(librarian):
     assert ran.code == 4
     assert set(ran.document["error"]) == {"code", "reason", "suggested_remedy", "exit_code"}
     assert ran.document["error"]["exit_code"] == 4
+    assert "of the connection in the client configuration" in ran.err
     assert ran.err.startswith(f"error: {ran.document['error']['reason']}")
 
 

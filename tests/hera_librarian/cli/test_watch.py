@@ -44,6 +44,20 @@ def test_a_name_that_is_taken_fails_and_is_shown_by_the_status(librarian, folder
     assert "watched-taken.log" in librarian("watch", "x", "pipeline", "--spool", "second", "--status").out
 
 
+def test_once_is_no_success_while_something_is_left_that_an_earlier_run_has_told_of(librarian, folder):
+    (folder / "watched-whole.log").write_bytes(b"one\n")
+    (folder / "watched-link.log").symlink_to("watched-whole.log")
+    words = ["watch", "instrument", "pipeline", "--spool", "spool", "--once", "--settle", "0"]
+    first = librarian(*words)
+    assert first.code == 5
+    assert first.err.count("watched-link.log") == 1
+    again = librarian(*words)
+    assert (again.code, again.out) == (5, "")
+    assert "note: 1 product is not delivered" in again.err
+    (folder / "watched-link.log").unlink()
+    assert librarian(*words).code == 0
+
+
 def test_a_signal_ends_it_in_order(connections, home, folder, tmp_path):
     (folder / "watched-signal.log").write_bytes(b"one\n")
     running = subprocess.Popen(

@@ -46,7 +46,11 @@ def test_patterns_hold_for_the_last_component_and_hidden_names_can_be_passed_ove
 def test_a_link_in_a_tree_is_a_problem_and_one_that_is_named_stands_for_its_target(night):
     assert "link" in found(night)["link"].problem
     named = judge(night / "link")
-    assert (named.path, named.destination, named.problem) == (str(night / "a.uvh5"), "link", "")
+    assert (named.path, named.destination, named.problem) == (str(night / "link"), "link", "")
+    (night / "astray").symlink_to("nothing")
+    astray = judge(night / "astray")
+    assert astray.path == str(night / "astray")
+    assert astray.problem == f"it is a link to {night / 'nothing'}, which does not exist"
 
 
 def test_what_cannot_be_uploaded_says_why(night):

@@ -126,6 +126,18 @@ def test_what_cannot_be_delivered_says_why_and_waits_for_its_repair(looker, watc
     assert looker.look() == {**expected, "zen.uv": "seen"}
 
 
+def test_what_was_given_up_is_shown_no_longer_once_it_is_taken_away(looker, watched):
+    (watched / "link").symlink_to("elsewhere")
+    (watched / "taken").write_bytes(b"1")
+    looker.look()
+    assert looker.look(60) == {"link": "failed", "taken": "settled"}
+    looker.journal.move(["taken"], State.CONFLICT)
+    assert looker.look() == {"link": "failed", "taken": "conflict"}
+    (watched / "link").unlink()
+    (watched / "taken").rename(watched / "new-name")
+    assert looker.look() == {"link": "vanished", "taken": "vanished", "new-name": "seen"}
+
+
 def test_a_directory_that_is_not_there_says_nothing_of_what_was_in_it(looker, watched):
     (watched / "a").write_bytes(b"1")
     looker.look()
