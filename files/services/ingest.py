@@ -98,6 +98,9 @@ class _Item:
         self.report.outcome, self.report.code = Outcome.FAILED, error.code
         self.report.reason, self.report.remedy = error.reason, error.suggested_remedy
 
+    def find_here(self, file: File) -> None:
+        self.report.outcome, self.report.checksum = Outcome.ALREADY_HERE, file.checksum
+
 
 def ingest_products(
     products: Iterable[Product], wishes: Wishes, *, progress: Progress | None = None
@@ -199,7 +202,7 @@ def _settle_known(batch: list[_Item], wishes: Wishes) -> None:
         if file is None or not file.local_count:
             continue
         if (file.pk, item.product.path) in places:  # this very copy is an instance already
-            item.report.outcome = Outcome.ALREADY_HERE
+            item.find_here(file)
             continue
         _compare(item, file)
 
@@ -236,7 +239,7 @@ def _compare(item: _Item, file: File) -> None:
     if content is None:
         return  # compared when it is in staging
     if is_same_content(file, content):
-        item.report.outcome = Outcome.ALREADY_HERE
+        item.find_here(file)
     else:
         item.fail(name_taken(file, same=False))
 

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+NOTICED_SECONDS = 1.0
 
 
 class Patience:
-    """Pauses that grow and are spread by chance; the trouble is raised when nothing went on for `seconds`."""
+    """Pauses that grow and are spread by chance; the trouble is raised when nothing went on for `seconds`.
+
+    `tell` is given a sentence before each pause that a person would notice.
+    """
 
     def __init__(
         self,
@@ -17,8 +21,10 @@ class Patience:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        tell: Callable[[str], object] | None = None,
     ) -> None:
         self._usual = seconds
+        self._tell = tell
         self._clock = clock
         self._sleep = sleep
         self.renew()
@@ -34,9 +40,13 @@ class Patience:
         pause = next_pause(self._attempts, longest=LONGEST_PAUSE_SECONDS)
         if retry_after is not None:
             pause = max(pause, retry_after)
-        if self._clock() - self._since + pause > self._seconds:
+        left = self._seconds - (self._clock() - self._since)
+        if pause > left:
             raise trouble
         self._attempts += 1
+        if self._tell is not None and pause >= NOTICED_SECONDS:
+            reason = str(getattr(trouble, "reason", trouble)).rstrip(".")
+            self._tell(f"{reason}. What has arrived is kept; trying again in {pause:.0f} s, for {left:.0f} s more.")
         self._sleep(pause)
 
 

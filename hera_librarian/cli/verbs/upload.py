@@ -76,7 +76,10 @@ def _refuse_json_stdin(arguments: Namespace) -> None:
 
 
 def _send(arguments: Namespace, plan: list[tuple[Path, str]], bar: Bar) -> Iterator["UploadResult"]:
-    from hera_librarian.uploading import Memory, Pace, upload_many
+    from hera_librarian.uploading import Memory, Pace, Patience, upload_many
+
+    def tell(text: str) -> None:
+        bar.say(f"note: {visible(text)}", to_stderr=True)
 
     return upload_many(
         client_for(arguments.connection),
@@ -88,6 +91,7 @@ def _send(arguments: Namespace, plan: list[tuple[Path, str]], bar: Bar) -> Itera
         progress=bar.advance,
         pace=Pace(arguments.bandwidth) if arguments.bandwidth else None,
         memory=Memory(),
+        new_patience=lambda: Patience(tell=None if arguments.quiet else tell),
     )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hera_librarian.exceptions import LibrarianTimeoutError
 from hera_librarian.uploading.pace import Pace
 from hera_librarian.uploading.patience import Patience, next_pause
 
@@ -58,6 +59,16 @@ def test_patience_ends_with_the_trouble_itself(clock):
         while True:
             patience.wait(trouble)
     assert 130 < clock.now <= 160
+
+
+def test_patience_tells_why_it_waits_and_for_how_long(clock):
+    told = []
+    patience = Patience(300, clock=clock, sleep=clock.sleep, tell=told.append)
+    with pytest.raises(LibrarianTimeoutError):  # noqa: PT012 - nobody knows how often it waits
+        while True:
+            patience.wait(LibrarianTimeoutError("http://karoo"))
+    assert len(told) > 3
+    assert told[0].startswith("No answer from http://karoo. What has arrived is kept; trying again in ")
 
 
 def test_patience_begins_again_when_something_went_on(clock):
