@@ -155,13 +155,13 @@ def test_two_requests_that_write_at_once_do_not_mix(site: Site) -> None:
     def send() -> None:
         one = Caller(site)
         while True:
-            offset = one.offset(location)
-            if offset == SIZE:
-                return
             try:
+                offset = one.offset(location)
+                if offset == SIZE:
+                    return
                 statuses.append(one.send(location, offset, content[offset:]).status_code)
             except requests.ConnectionError:
-                continue  # refused before all of the body was read
+                continue  # refused before all of the body was read, which ends the connection
             if statuses[-1] == 204:
                 return
 
