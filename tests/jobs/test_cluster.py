@@ -70,7 +70,7 @@ def test_a_job_over_its_time_box_ends_with_all_it_started_and_the_cluster_goes_o
     [run] = until(lambda: runs("test_overrun", "timed_out"), "the job to be ended")
     assert 1.5 < (run.finished_at - run.started_at).total_seconds() < 20
     until(lambda: _is_gone(grandchild), "the program's own child to be killed", 10)
-    error = ErrorRecord.objects.get(caller="job:test_overrun")
+    [error] = until(lambda: list(ErrorRecord.objects.filter(caller="job:test_overrun")), "the error to be told")
     assert (error.code, bool(error.remedy)) == ("job_timed_out", True)
 
     queue_job("test_note", options={"path": str(tmp_path / "noted")})

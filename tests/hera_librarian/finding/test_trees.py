@@ -67,8 +67,9 @@ def test_after_a_cut_large_members_are_gone_on_with(site, source, tmp_path):
         assert line.cuts == 3
     assert result.ok, result
     assert same(source / "large" / "demo.uv", tmp_path / "demo.uv")
-    # The tar's blocks are a megabyte, so what had arrived of one may come again.
-    assert result.bytes_fetched < result.size_bytes + MIB + 20_000
+    # The tar's blocks are a megabyte, so what had arrived of one may come again after each cut in the midst of it;
+    # beginning anew each time would fetch two and a half.
+    assert result.bytes_fetched < result.size_bytes + 2 * MIB + 20_000
 
 
 def test_another_process_goes_on_with_the_members_that_arrived(client, source, tmp_path):
