@@ -18,7 +18,7 @@ from files.models import Condition, File, FileMember, Instance, RemoteInstance
 from files.models.file import FileKind
 from files.services.events import append_event
 from librarian.common.sealing import seal
-from network.models import Peer
+from network.models import IncomingTransfer, OutgoingTransfer, Peer, SendQueueItem, StandingOrder
 from stores.models import Store
 
 PASSWORD = "correct horse battery staple"
@@ -117,6 +117,48 @@ def make_peer(name: str = "", *, authenticator: str = "test_librarian:a password
     """A site that we know, at an address where nothing answers."""
     defaults = {"url": "http://127.0.0.1", "port": 1, "sealed_authenticator": seal(authenticator)}
     return Peer.objects.create(name=name or f"peer{next(_numbers)}", **{**defaults, **fields})
+
+
+def make_order(peer: Peer | None = None, *, name: str = "", **fields: Any) -> StandingOrder:
+    """A standing order for every file, to a peer (a new one if left out)."""
+    defaults = {} if "peer_name" in fields or "store" in fields else {"peer_name": (peer or make_peer()).name}
+    return StandingOrder.objects.create(name=name or f"order{next(_numbers)}", **{**defaults, **fields})
+
+
+def make_outgoing(file: File | None = None, *, peer: str = "north", **fields: Any) -> OutgoingTransfer:
+    """A file on its way to the peer of this name; ended states get their time and a failed one its reason."""
+    file = file or make_file()
+    return OutgoingTransfer.objects.create(
+        file=file, peer_name=peer, **{"size_bytes": file.size_bytes, **_ended(fields), **fields}
+    )
+
+
+def make_incoming(*, account: str = "north", name: str = "", **fields: Any) -> IncomingTransfer:
+    """A file on its way from the account of this name, which is a peer's unless `peer_name` says otherwise."""
+    name = name or f"zen.2457561.{next(_numbers):05}.sum.uvh5"
+    defaults = {
+        "account_name": account,
+        "peer_name": account,
+        "source": account,
+        "uploader": account,
+        "source_transfer_id": next(_numbers),
+        "name": name,
+        "destination": name,
+        "size_bytes": 19,
+        "checksum": "md5:::" + "a" * 32,
+    }
+    return IncomingTransfer.objects.create(**{**defaults, **_ended(fields), **fields})
+
+
+def make_queue_item(*, peer: str = "north", **fields: Any) -> SendQueueItem:
+    """A batch that waits to be sent to the peer of this name."""
+    return SendQueueItem.objects.create(peer_name=peer, **fields)
+
+
+def _ended(fields: Mapping[str, Any]) -> dict[str, Any]:
+    state = fields.get("state")
+    ended = {"finished_at": timezone.now()} if state in ("completed", "failed", "cancelled") else {}
+    return {**ended, **({"reason": "It broke."} if state == "failed" else {})}
 
 
 def bytes_path(store: Store, place: str) -> Path:

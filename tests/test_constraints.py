@@ -33,9 +33,18 @@ from librarian.common.triggers import (
     install_triggers,
     present_triggers,
 )
-from network.models import Peer
+from network.models import Peer, StandingOrder
 from stores.models import SpaceReading, Store
-from tests.make import make_file, make_instance, make_peer, make_store, make_user
+from tests.make import (
+    make_file,
+    make_incoming,
+    make_instance,
+    make_outgoing,
+    make_peer,
+    make_queue_item,
+    make_store,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -172,6 +181,36 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
     ),
     "peer_seen_was_measured": lambda s: make_peer(last_seen_at=timezone.now()),
     "peer_error_says_when": lambda s: make_peer(last_error="It does not answer."),
+    "peer_amounts_are_positive": lambda s: make_peer(batch_files=0),
+    "peer_rate_limit_is_positive": lambda s: make_peer(rate_limit_bytes_per_second=0),
+    "order_has_a_name": lambda s: StandingOrder.objects.create(name="", peer_name="north"),
+    "order_has_a_search": lambda s: StandingOrder.objects.create(name="o", peer_name="north", search=""),
+    "order_has_one_destination": lambda s: StandingOrder.objects.create(name="o", peer_name="north", store=s),
+    "queue_state_is_known": lambda s: make_queue_item(state="lost", **FINISHED),
+    "queue_item_names_its_peer": lambda s: make_queue_item(peer=""),
+    "finished_queue_item_has_end_time": lambda s: make_queue_item(state="sent"),
+    "sending_queue_item_is_claimed": lambda s: make_queue_item(state="sending"),
+    "failed_queue_says_why": lambda s: make_queue_item(state="failed", **FINISHED),
+    "queue_sizes_not_negative": lambda s: make_queue_item(sent_bytes=-1),
+    "outgoing_state_is_known": lambda s: make_outgoing(state="lost", is_latest=False, **FINISHED),
+    "outgoing_names_its_peer": lambda s: make_outgoing(peer=""),
+    "ended_outgoing_has_end_time": lambda s: make_outgoing(state="completed", finished_at=None),
+    "failed_outgoing_says_why": lambda s: make_outgoing(state="failed", reason=""),
+    "outgoing_retry_is_of_given_up": lambda s: make_outgoing(next_try_at=timezone.now()),
+    "live_outgoing_is_latest": lambda s: make_outgoing(is_latest=False),
+    "outgoing_sizes_positive": lambda s: make_outgoing(sent_bytes=-1),
+    "one_latest_transfer_per_file_and_peer": lambda s: [
+        make_outgoing(file, state=state) for file in [make_file()] for state in ("completed", "failed")
+    ],
+    "one_live_transfer_per_file_and_peer": lambda s: [make_outgoing(file) for file in [make_file()] * 2],
+    "incoming_state_is_known": lambda s: make_incoming(state="lost", **FINISHED),
+    "incoming_report_is_known": lambda s: make_incoming(state="failed", report="lost"),
+    "ended_incoming_has_end_time": lambda s: make_incoming(state="failed", finished_at=None),
+    "failed_incoming_says_why": lambda s: make_incoming(state="failed", reason=""),
+    "completed_incoming_has_a_file": lambda s: make_incoming(state="completed", file=make_file()),
+    "due_report_has_time_and_peer": lambda s: make_incoming(state="failed", report="due"),
+    "reported_incoming_has_ended": lambda s: make_incoming(report="done"),
+    "one_live_incoming_per_account_and_name": lambda s: _two(lambda: make_incoming(name="a")),
     "one_lease_per_job_and_target": lambda s: _two(lambda: JobLease.objects.create(job="j")),
     "finished_run_has_end_time": lambda s: JobRun.objects.create(job="j", trigger="person", outcome="failed"),
     "run_starts_before_it_ends": lambda s: JobRun.objects.create(

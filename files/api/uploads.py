@@ -3,6 +3,7 @@
 A view reads headers, asks a service, and answers in the words of the protocol; each call may be repeated.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -205,7 +206,7 @@ class UploadDetail(TusView):
     )
     def delete(self, request: Request, pk: int) -> Response:
         tus.require_version(request)
-        cancel_upload(_visible(request, pk), by=request.user.username)
+        cancel_upload(_visible(request, pk, kinds=[UploadKind.TUS]), by=request.user.username)
         return Response(status=204)
 
 
@@ -226,7 +227,7 @@ class UploadCommit(APIView):
     def post(self, request: Request, pk: int) -> Response:
         wishes = CommitSerializer(data=request.data)
         wishes.is_valid(raise_exception=True)
-        upload = _own(request, pk)
+        upload = _own(request, pk, kinds=[UploadKind.TUS])
         with upload_slot():
             return Response(UploadDetailSerializer(finish_upload(upload, **wishes.validated_data)).data)
 
@@ -248,16 +249,19 @@ def _receive(request: Request, upload: Upload, *, offset_bytes: int, piece_bytes
     return tus.upload_headers(upload, arrived) | tus.outcome_headers(upload)
 
 
-def _visible(request: Request, pk: int) -> Upload:
+_RESUMABLE = (UploadKind.TUS, UploadKind.CLONE)  # what a peer brings ends with its transfer, not by a call here
+
+
+def _visible(request: Request, pk: int, kinds: Sequence[str] = _RESUMABLE) -> Upload:
     """An upload that the caller may look at. Raises NotFound, as for one that does not exist."""
-    upload = Upload.objects.select_related("store", "file").filter(pk=pk, kind=UploadKind.TUS).first()
+    upload = Upload.objects.select_related("store", "file").filter(pk=pk, kind__in=kinds).first()
     if upload is None or (upload.owner_id != request.user.pk and level_of(request) != Level.ADMIN):
         raise NotFound(f"There is no upload {pk} of {request.user.username}.", remedy="Begin with a new upload.")
     return upload
 
 
-def _own(request: Request, pk: int) -> Upload:
-    upload = _visible(request, pk)
+def _own(request: Request, pk: int, kinds: Sequence[str] = _RESUMABLE) -> Upload:
+    upload = _visible(request, pk, kinds)
     if upload.owner_id != request.user.pk:
         raise LevelTooLow(f"Upload {pk} is {upload.owner_name}'s; only they go on with it.")
     return upload

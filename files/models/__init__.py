@@ -3,7 +3,7 @@
 from files.models.corruption import CorruptInstance
 from files.models.event import EventHead, FileEvent
 from files.models.facts import FileFacts
-from files.models.file import File, FileMember
+from files.models.file import File, FileKind, FileMember
 from files.models.instance import Condition, DeletionPolicy, Instance, Presence
 from files.models.observation import Observation
 from files.models.remote_instance import RemoteInstance
@@ -19,6 +19,7 @@ __all__ = [
     "File",
     "FileEvent",
     "FileFacts",
+    "FileKind",
     "FileMember",
     "Instance",
     "Observation",

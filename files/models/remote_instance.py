@@ -19,6 +19,7 @@ class RemoteInstance(models.Model):
     peer_store_id = models.IntegerField(help_text="id of the store at the peer")
     sender = models.CharField(max_length=64, blank=True, help_text="name of the site that sent the copy")
     copied_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(default=timezone.now, help_text="when the peer last said that it holds it")
 
     class Meta:
         ordering = ["id"]
@@ -28,7 +29,10 @@ class RemoteInstance(models.Model):
             ),
             models.CheckConstraint(condition=~Q(peer_name=""), name="remote_instance_names_its_peer"),
         ]
-        indexes = [models.Index(fields=["peer_name", "file"], name="remote_by_peer")]
+        indexes = [
+            models.Index(fields=["peer_name", "file"], name="remote_by_peer"),
+            models.Index(fields=["peer_name", "confirmed_at"], name="remote_by_confirmation"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.file_id} at {self.peer_name}"

@@ -87,6 +87,7 @@ class Upload(models.Model):
     is_committed_when_complete = models.BooleanField(default=False, help_text="without a call that asks for it")
     reserved_bytes = models.BigIntegerField(default=0, help_text="held free on the store for it")
     checksum = models.CharField(max_length=140, blank=True, help_text="declared, <algorithm>:::<hex>")
+    digest = models.CharField(max_length=64, blank=True, help_text="declared by a peer: SHA-256 or tree digest")
     obsid = models.BigIntegerField(null=True, blank=True)
     null_obsid = models.BooleanField(default=False)
     deletion_policy = models.IntegerField(choices=DeletionPolicy, default=DeletionPolicy.DISALLOWED)

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from files.models import Upload, UploadContent
-from files.services.claims import Claim
+from files.models import Upload, UploadContent, UploadKind
 from files.services.registration import Delivery
 from files.services.tar_products import Tar, directory_entries
 from stores.backends.base import Content, Progress
@@ -27,16 +26,19 @@ def content_as_arrived(upload: Upload, algorithms: Sequence[str]) -> Content | N
     )
 
 
-def unpack_product(delivery: Delivery, algorithms: Sequence[str], claim: Claim) -> None:
+def unpack_product(delivery: Delivery, algorithms: Sequence[str], progress: Progress) -> None:
     """Write the directory product that arrived as a tar stream, and read it once."""
     upload = delivery.upload
-    with open_tar(upload, claim.renew_if_due) as tar:
+    with open_tar(upload, progress) as tar:
         entries = directory_entries(tar, delivery.filed.name.rpartition("/")[2])
         delivery.content = upload.store.backend.write_tree(
-            upload.token, entries, algorithms, claim.renew_if_due, limit_bytes=2 * upload.length_bytes
+            upload.token, entries, algorithms, progress, limit_bytes=2 * upload.length_bytes
         )
+    if upload.kind == UploadKind.CLONE:
+        return  # a peer declares the size of the product itself
     upload.size_bytes = delivery.content.size_bytes  # declared was the length of the stream
-    claim.held().update(size_bytes=upload.size_bytes)
+    held = Upload.objects.live().filter(pk=upload.pk, claim=upload.claim)
+    held.update(size_bytes=upload.size_bytes)
 
 
 @contextmanager

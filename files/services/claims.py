@@ -6,7 +6,8 @@ has certainly ended (librarian/common/identity.py).
 
 import secrets
 import time
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -75,3 +76,31 @@ def take_claim(upload: Upload, **changes: Any) -> Claim | None:
     for name, value in changes.items():
         setattr(upload, name, value)
     return Claim(upload, token)
+
+
+class SharedClaim:
+    """A claim on many uploads at once, kept while their bytes are read; called with every block."""
+
+    def __init__(self, token: str, progress: Callable[[int], None] | None = None) -> None:
+        self.token = token
+        self._progress = progress
+        self._renewed = time.monotonic()
+
+    def __call__(self, read_bytes: int) -> None:
+        """Renew the claim every RENEW_SECONDS. Raises LostRace when none of the uploads is held any more."""
+        if self._progress is not None:
+            self._progress(read_bytes)
+        if time.monotonic() - self._renewed < RENEW_SECONDS:
+            return
+        self._renewed = time.monotonic()
+        if not self.held().update(claim_until=claimed_until()):
+            raise LostRace("Another process took over the uploads of this batch.")
+
+    def held(self) -> QuerySet[Upload]:
+        """Queryset of the uploads while this claim still holds."""
+        return Upload.objects.filter(claim=self.token, state=UploadState.STAGED)
+
+
+def claimed_until() -> datetime:
+    """Until when a claim that is made now is believed."""
+    return timezone.now() + timedelta(seconds=CLAIM_SECONDS)

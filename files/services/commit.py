@@ -36,7 +36,7 @@ from librarian.common.errors import (
     StoreUnavailable,
     rebuild_error,
 )
-from stores.backends.base import MissingBytes, PlaceOccupied, StoreBackend
+from stores.backends.base import MissingBytes, PlaceOccupied, Progress, StoreBackend
 from stores.models import Store
 
 MAX_PLACES = 1000
@@ -245,8 +245,10 @@ def take_bytes(delivery: Delivery, claim: Claim) -> None:
     if upload.place and backend.is_placed(upload.token, upload.place):
         delivery.content = backend.digest(upload.place, algorithms, claim.renew_if_due)
     else:
-        if upload.content == UploadContent.DIRECTORY:
-            unpack_product(delivery, algorithms, claim)
+        if upload.kind == UploadKind.CLONE:
+            bring_clone(delivery, algorithms, claim.renew_if_due)
+        elif upload.content == UploadContent.DIRECTORY:
+            unpack_product(delivery, algorithms, claim.renew_if_due)
         elif (content := content_as_arrived(upload, algorithms)) is not None:
             delivery.content = content
         elif not backend.has_item(upload.token):
@@ -257,6 +259,16 @@ def take_bytes(delivery: Delivery, claim: Claim) -> None:
         backend.sync_items([upload.token])
     verify_content(delivery)
     steps.passed("synced")
+
+
+def bring_clone(delivery: Delivery, algorithms: Sequence[str], progress: Progress) -> None:
+    """Content of what a peer delivered, by whatever way it came, as freshly read from the disk."""
+    upload, backend = delivery.upload, delivery.upload.store.backend
+    if not backend.has_item(upload.token):
+        if upload.content != UploadContent.DIRECTORY or not backend.part_size(upload.token, "received"):
+            raise NothingStaged(f"Nothing lies at the staging location of upload {upload.pk}.")
+        unpack_product(delivery, algorithms, progress)
+    delivery.content = backend.adopt(upload.token, algorithms, progress, fresh=True)
 
 
 def verify_content(delivery: Delivery) -> None:
@@ -277,6 +289,12 @@ def verify_content(delivery: Delivery) -> None:
             f"{delivery.filed.name} has the checksum {found}; {upload.checksum} was declared.",
             expected_checksum=upload.checksum,
             found_checksum=str(found),
+        )
+    if upload.digest and upload.digest != content.digest:  # of a directory, the checksum binds no names
+        raise ContentMismatch(
+            f"{delivery.filed.name} has the digest {content.digest}; {upload.digest} was declared.",
+            expected_digest=upload.digest,
+            found_digest=content.digest,
         )
 
 

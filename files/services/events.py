@@ -102,3 +102,29 @@ def begin_histories(histories: Iterable[tuple[File, Sequence[NewEvent]]]) -> Non
         heads.append(EventHead(file=file, count=len(events), digest=digest))
     bulk_insert(lines)
     bulk_insert(heads)
+
+
+def extend_histories(histories: Iterable[tuple[File, Sequence[NewEvent]]]) -> None:
+    """Append lines to the histories of many files in few statements, each file once. Inside a transaction.
+
+    Heads are locked in the order of the files' keys, so that two writers of the same files never wait for each other.
+    """
+    wanted = {file.pk: (file, events) for file, events in histories}
+    heads = EventHead.objects.select_for_update().filter(file__in=wanted).order_by("file_id")
+    found = {head.file_id: head for head in heads}
+    at = timezone.now()
+    lines: list[FileEvent] = []
+    begun: list[EventHead] = []
+    for key, (file, events) in sorted(wanted.items()):
+        head = found.get(key)
+        if head is None:
+            head = EventHead(file=file, count=0, digest=FIRST_DIGEST)
+            begun.append(head)
+        for event in events:
+            head.count += 1
+            line = _line(file, head.count, head.digest, event, at)
+            head.digest = line.digest
+            lines.append(line)
+    bulk_insert(lines)
+    bulk_insert(begun)
+    EventHead.objects.bulk_update(found.values(), ["count", "digest"], batch_size=500)

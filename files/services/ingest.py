@@ -5,20 +5,18 @@ store already. A product whose name is known is hashed to tell "already here" fr
 Repeating an ingest that was cut short goes on where it was.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from files.models import File, Instance, Upload, UploadKind, UploadState
+from files.models import File, Instance, Upload, UploadKind
 from files.names import FiledName, choose_place, normalise_name
-from files.services.claims import CLAIM_SECONDS, RENEW_SECONDS, new_claim
+from files.services.claims import SharedClaim, claimed_until, new_claim
 from files.services.commit import finish_deliveries, recover_claimant, require_obsid, verify_content
 from files.services.in_place import holders_of, refuse_other_holder
 from files.services.products import Product
@@ -34,7 +32,7 @@ from files.services.uploads import (
 from hera_librarian.checksums import DEFAULT_ALGORITHM
 from librarian.common import steps
 from librarian.common.bulk import bulk_insert
-from librarian.common.errors import ArchiveError, Busy, InvalidRequest, LostRace, StoreUnavailable
+from librarian.common.errors import ArchiveError, Busy, InvalidRequest, StoreUnavailable
 from stores.backends.base import Progress, UnsafeProduct, new_token
 from stores.models import Store
 from stores.services import choose_store
@@ -289,7 +287,7 @@ def _create_uploads(items: Sequence[_Item], wishes: Wishes) -> None:
                 place=place,
                 commit_asked_at=now,
                 claim=claim,
-                claim_until=now + timedelta(seconds=CLAIM_SECONDS),
+                claim_until=claimed_until(),
                 expires_at=now + expiry(),
             )
             for item, place in zip(items, places, strict=True)
@@ -333,11 +331,11 @@ def _deliver(batch: list[_Item], wishes: Wishes, pool: ThreadPoolExecutor, progr
     for claim, items in by_claim.items():
         store = items[0].delivery.upload.store
         with store.backend.holding():
-            _deliver_claimed(items, store, _Renewal(claim, progress), wishes, pool)
+            _deliver_claimed(items, store, SharedClaim(claim, progress), wishes, pool)
 
 
 def _deliver_claimed(
-    items: list[_Item], store: Store, renewal: "_Renewal", wishes: Wishes, pool: ThreadPoolExecutor
+    items: list[_Item], store: Store, renewal: SharedClaim, wishes: Wishes, pool: ThreadPoolExecutor
 ) -> None:
     _read_all(items, renewal, wishes, pool)
     going = _open(items)
@@ -347,12 +345,12 @@ def _deliver_claimed(
         store.backend.sync_items([item.delivery.upload.token for item in going])
     steps.passed("synced")
     steps.passed("claimed")
-    finish_deliveries([item.delivery for item in going], store=store, claim=renewal.claim)
+    finish_deliveries([item.delivery for item in going], store=store, claim=renewal.token)
     for item in going:
         _report(item)
 
 
-def _read_all(items: Sequence[_Item], renewal: "_Renewal", wishes: Wishes, pool: ThreadPoolExecutor) -> None:
+def _read_all(items: Sequence[_Item], renewal: SharedClaim, wishes: Wishes, pool: ThreadPoolExecutor) -> None:
     if wishes.jobs == 1:
         for item in items:
             _read(item, renewal, wishes)
@@ -367,7 +365,7 @@ def _read_all(items: Sequence[_Item], renewal: "_Renewal", wishes: Wishes, pool:
     steps.passed("staged")
 
 
-def _read(item: _Item, renewal: "_Renewal | None", wishes: Wishes) -> None:
+def _read(item: _Item, renewal: SharedClaim | None, wishes: Wishes) -> None:
     upload = item.delivery.upload
     try:
         if wishes.in_place:
@@ -410,23 +408,3 @@ def _may_be_in_place(upload: Upload) -> bool:
         return is_in_place(upload)
     except ArchiveError:
         return True
-
-
-class _Renewal:
-    """Keeps the uploads of a batch claimed while their bytes are read."""
-
-    def __init__(self, claim: str, progress: Progress | None) -> None:
-        self.claim = claim
-        self._progress = progress
-        self._renewed = time.monotonic()
-
-    def __call__(self, read_bytes: int) -> None:
-        if self._progress is not None:
-            self._progress(read_bytes)
-        if time.monotonic() - self._renewed < RENEW_SECONDS:
-            return
-        self._renewed = time.monotonic()
-        until = timezone.now() + timedelta(seconds=CLAIM_SECONDS)
-        live = Upload.objects.filter(claim=self.claim, state=UploadState.STAGED)
-        if not live.update(claim_until=until):
-            raise LostRace("Another process took over the uploads of this batch.")

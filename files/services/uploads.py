@@ -1,7 +1,8 @@
 """Deliveries before their commit: making room, staging, giving up, expiring."""
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,10 +11,11 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from accounts.models import User
-from files.models import File, Upload, UploadKind, UploadState
+from files.models import File, FileKind, Upload, UploadContent, UploadKind, UploadState
 from files.names import MAX_NAME_CHARACTERS, normalise_name
 from hera_librarian.checksums import parse_checksum
 from librarian.common import steps
+from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, InvalidChecksum, InvalidName, InvalidRequest, NameTaken, TooLarge
 from librarian.common.texts import UNPRINTABLE
 from stores.backends.base import new_token
@@ -81,6 +83,82 @@ def stage_upload(
         fail_upload(upload, error=error)
         raise
     return upload
+
+
+@dataclass(frozen=True, slots=True)
+class CloneOffer:
+    """One file that a peer wants to bring. What it does not say is empty; `kind` is unknown of a foreign peer.
+
+    `digest` is the SHA-256 of a flat file or the tree digest of a directory, whose tar stream has `stream_bytes`.
+    """
+
+    destination: str
+    size_bytes: int
+    checksum: str
+    uploader: str
+    source: str
+    digest: str = ""
+    kind: str = ""
+    stream_bytes: int = 0
+    obsid: int | None = None
+    first_registered_at: datetime | None = None
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Room that it needs at most: a directory may lie in staging as a stream and as itself."""
+        return self.size_bytes + self.stream_bytes
+
+
+def stage_clones(
+    *, owner: User, offers: Sequence[CloneOffer], deletion_policy: int, private: bool = False
+) -> tuple[Store, list[Upload]]:
+    """Make room for a batch of files on one store and return it with the uploads, in the order of the offers.
+
+    The offers must have been looked at: names legal and free, sizes and checksums valid. `private` staging is for
+    bytes that only this server writes. Raises NoStore or StoreUnavailable; nothing is left behind then.
+    """
+    needed = sum(offer.reserved_bytes for offer in offers)
+    expires_at = timezone.now() + expiry()
+    with transaction.atomic():
+        store = choose_store(size_bytes=needed, reserved=reserved_bytes_by_store)
+        uploads = [
+            Upload(
+                kind=UploadKind.CLONE,
+                owner=owner,
+                owner_name=owner.username,
+                store=store,
+                token=new_token(),
+                upload_name=normalise_name(offer.destination).name,
+                destination=offer.destination,
+                uploader=offer.uploader,
+                source=offer.source,
+                size_bytes=offer.size_bytes,
+                content=UploadContent.DIRECTORY if offer.stream_bytes else UploadContent.FILE,
+                length_bytes=offer.stream_bytes or (offer.size_bytes if offer.kind == FileKind.FLAT else 0),
+                reserved_bytes=offer.reserved_bytes,
+                checksum=offer.checksum,
+                digest=offer.digest,
+                obsid=offer.obsid,
+                null_obsid=offer.obsid is None,
+                deletion_policy=deletion_policy,
+                first_registered_at=offer.first_registered_at,
+                expires_at=expires_at,
+            )
+            for offer in offers
+        ]
+        bulk_insert(uploads)
+    steps.passed("intent")
+    for upload in uploads:
+        upload.store = store  # one row object, so that its backend is shared
+    try:
+        with store.backend.holding():
+            for upload in uploads:
+                store.backend.stage(upload.token, private=private)
+    except ArchiveError as error:
+        for upload in uploads:
+            fail_upload(upload, error=error)
+        raise
+    return store, uploads
 
 
 def staging_location(upload: Upload) -> str:

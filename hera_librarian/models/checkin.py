@@ -2,18 +2,34 @@
 
 from pydantic import Field
 
-from hera_librarian.models.types import WireId, WireModel
+from hera_librarian.models.types import WireId, WireModel, WireText
 from hera_librarian.transfer import TransferStatus
 
 MAX_TRANSFERS = 100_000
 
 
+class TransferFailure(WireModel):
+    """Why a transfer failed; `passing`: another attempt may succeed without anybody mending anything."""
+
+    code: WireText = ""
+    reason: WireText = ""
+    suggested_remedy: WireText = ""
+    passing: bool = False
+
+
 class CheckinUpdateRequest(WireModel):
-    """Sets the state of transfers, by the ids of the site that is asked."""
+    """Sets the state of transfers, by the ids of the site that is asked.
+
+    Extensions of ours: `counterparts` gives the caller's own id of a transfer by that of the site that is asked, so
+    that an id which a restored database has given out anew is not taken for the old one; `failures` says by the same
+    key why a transfer failed.
+    """
 
     source_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
     destination_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
     new_status: TransferStatus
+    counterparts: dict[int, int] = Field(default={}, max_length=MAX_TRANSFERS)
+    failures: dict[int, TransferFailure] = Field(default={}, max_length=MAX_TRANSFERS)
 
 
 class CheckinUpdateResponse(WireModel):
@@ -27,14 +43,16 @@ class CheckinUpdateResponse(WireModel):
 
 
 class CheckinStatusRequest(WireModel):
-    """Asks for the state of transfers."""
+    """Asks for the state of transfers. `counterparts` as in the update."""
 
     source_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
     destination_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
+    counterparts: dict[int, int] = Field(default={}, max_length=MAX_TRANSFERS)
 
 
 class CheckinStatusResponse(WireModel):
-    """State by id; null where the transfer is unknown or not the caller's."""
+    """State by id; null where the transfer is unknown or not the caller's. `failures` say why one failed (ours)."""
 
     source_transfer_status: dict[int, TransferStatus | None]
     destination_transfer_status: dict[int, TransferStatus | None]
+    failures: dict[int, TransferFailure] = {}

@@ -22,9 +22,10 @@ class GlobusAsyncTransferManager(WireModel):
 
 
 class RsyncAsyncTransferManager(WireModel):
-    """rsync to a host."""
+    """rsync to a host; `ssh_host` (ours) is the name by which SSH reaches it, `hostname` if left out."""
 
     hostname: str
+    ssh_host: str | None = None
     transfer_attempted: bool = False
     transfer_complete: bool = False
 
@@ -39,4 +40,12 @@ class LocalAsyncTransferManager(WireModel):
     bytes_transfer: int | None = None
 
 
-AsyncTransferManager = GlobusAsyncTransferManager | RsyncAsyncTransferManager | LocalAsyncTransferManager
+class HttpAsyncTransferManager(WireModel):
+    """Resumable uploads at the site's own API (ours): pieces go to `<API root>/<upload_path><upload_id>/`."""
+
+    upload_path: str = Field(pattern=r"^v3/[a-z/]{1,64}/$")
+
+
+AsyncTransferManager = (
+    GlobusAsyncTransferManager | RsyncAsyncTransferManager | LocalAsyncTransferManager | HttpAsyncTransferManager
+)

@@ -25,6 +25,23 @@ ARRIVAL_STEPS = (
     "complete",  # the row says that all bytes have come (or the commit that follows at once will)
     "batch_closed",  # every product of a batch has its answer, in the row
 )
+# Of transfers between sites, at the sender and at the receiver.
+TRANSFER_STEPS = (
+    "chosen",  # sender: the transfers' rows are committed
+    "offered",  # sender: the peer has answered the offer; nothing of its answer is written down
+    "queued",  # sender: the peer's ids and the queue item are committed
+    "told_ongoing",  # sender: the peer knows that bytes come; not written down
+    "sending",  # sender: the queue item is claimed
+    "sent",  # sender: the bytes of a batch are over there; not written down
+    "send_noted",  # sender: that is committed
+    "told_staged",  # sender: the peer knows that all bytes have come; not written down
+    "completion_noted",  # sender: the peer's copies are committed; it has no answer yet
+    "offer_taken",  # receiver: the rows of an offer are committed, it has no answer yet
+    "staged_noted",  # receiver: the bytes are said to be here
+    "taken_in",  # receiver: the uploads of transfers are committed, the transfers are not moved yet
+    "completed",  # receiver: the transfers are completed, the sender does not know
+    "reported",  # receiver: the sender knows; not written down
+)
 
 
 def passed(step: str) -> None:
@@ -33,7 +50,7 @@ def passed(step: str) -> None:
     The setting LIBRARIAN_KILL_AT is for tests: the process dies at the step it names as if by kill -9, or, given
     `@path`, at the step that this file names, once. An unknown step is a mistake in the code and raises ValueError.
     """
-    if step not in STEPS and step not in ARRIVAL_STEPS:
+    if step not in (*STEPS, *ARRIVAL_STEPS, *TRANSFER_STEPS):
         raise ValueError(f"{step} is not a durable step")
     wanted = os.environ.get("LIBRARIAN_KILL_AT")
     if wanted and (step == wanted or (wanted.startswith("@") and _is_named(Path(wanted[1:]), step))):

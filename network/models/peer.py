@@ -45,10 +45,41 @@ class Peer(models.Model):
     transfers_enabled = models.BooleanField(default=True, help_text="files may be sent to it; switched by a person")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    # How files go there; a person sets these.
+    provider_order = models.JSONField(
+        default=list, blank=True, help_text="providers to try, the best first; empty: local, rsync, http, globus"
+    )
+    ssh_hosts = models.JSONField(
+        default=list, blank=True, help_text="hosts that it may name for rsync over SSH; empty: none"
+    )
+    shared_directories = models.JSONField(
+        default=list, blank=True, help_text="directories of its staging that this site mounts too and may write to"
+    )
+    batch_files = models.PositiveIntegerField(
+        default=256,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="files offered to it in one call",
+    )
+    files_per_run = models.PositiveIntegerField(
+        default=4096, validators=[MinValueValidator(1)], help_text="files offered to it in one run of the job"
+    )
+    batches_in_flight = models.PositiveIntegerField(
+        default=16, validators=[MinValueValidator(1)], help_text="batches that may be on their way at once"
+    )
+    rate_limit_bytes_per_second = models.BigIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="empty: as fast as it goes"
+    )
+    features = models.JSONField(default=list, editable=False, help_text="extensions that it said it understands")
+    provider_rests = models.JSONField(
+        default=dict, editable=False, help_text="providers that could not start: until when each is left out, and why"
+    )
+
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="last good answer to us")
     latency_seconds = models.FloatField(null=True, blank=True, editable=False, help_text="of that answer, in seconds")
     last_error = models.TextField(blank=True, editable=False, help_text="why our latest failed call failed")
     last_error_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failures_in_a_row = models.PositiveIntegerField(default=0, editable=False)
+    rests_until = models.DateTimeField(null=True, blank=True, editable=False, help_text="not called before, by jobs")
 
     objects = PeerQuerySet.as_manager()
 
@@ -70,6 +101,16 @@ class Peer(models.Model):
                 condition=Q(last_error="", last_error_at__isnull=True)
                 | (~Q(last_error="") & Q(last_error_at__isnull=False)),
                 name="peer_error_says_when",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    batch_files__gte=1, batch_files__lte=10_000, files_per_run__gte=1, batches_in_flight__gte=1
+                ),
+                name="peer_amounts_are_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(rate_limit_bytes_per_second__isnull=True) | Q(rate_limit_bytes_per_second__gte=1),
+                name="peer_rate_limit_is_positive",
             ),
         ]
 

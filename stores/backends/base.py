@@ -266,9 +266,21 @@ class StoreBackend(ABC):
         """
 
     @abstractmethod
-    def adopt(self, token: str, algorithms: Iterable[str], progress: Progress | None = None) -> Content:
+    def adopt(
+        self, token: str, algorithms: Iterable[str], progress: Progress | None = None, *, fresh: bool = False
+    ) -> Content:
         """Take what a client left at the staging location: hashed where it lies if only the server's user can have
-        written it, else copied inside staging in the same pass (its writer may still hold it open)."""
+        written it, else copied inside staging in the same pass (its writer may still hold it open).
+
+        With `fresh` the digests are those of the bytes as they lie on the disk: synced before, and read from it.
+        """
+
+    @abstractmethod
+    def set_aside_item(self, token: str) -> str:
+        """Move a staged item that is not what was declared into the store's quarantine; returns its place there.
+
+        Repeating it after a crash gives the same place. Nothing is erased. Raises MissingBytes.
+        """
 
     @abstractmethod
     def has_item(self, token: str) -> bool:

@@ -48,6 +48,12 @@ def _syncfs_reports_errors() -> bool:
 HAS_SYNCFS = _syncfs is not None and _syncfs_reports_errors()
 
 
+def sync_and_forget(fd: int) -> None:
+    """Make a file durable, then let the page cache forget it, so that the next read comes from the disk."""
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 # --- Opening ---
 
 

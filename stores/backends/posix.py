@@ -204,13 +204,32 @@ class PosixBackend(StoreBackend):
                 progress=progress,
             )
 
-    def adopt(self, token: str, algorithms: Iterable[str], progress: Progress | None = None) -> Content:
+    def adopt(
+        self, token: str, algorithms: Iterable[str], progress: Progress | None = None, *, fresh: bool = False
+    ) -> Content:
         location = self.item_location(token)
         with self._token("reading staging", token) as fd:
             self._refuse_odd_item(fd, location)
-            return staging.adopt(
+            take = staging.adopt_fresh if fresh else staging.adopt
+            return take(
                 fd, location, list(algorithms), explain=self._explain, settling=self._settling, progress=progress
             )
+
+    def set_aside_item(self, token: str) -> str:
+        aside = f"{QUARANTINE}/{token}/{placing.ITEM}"
+        with self._corners.speaking(f"setting staging {token} aside"), ExitStack() as stack:
+            root = stack.enter_context(self._corners.open_root())
+            corner = stack.enter_context(self._corners.open_corner("quarantine", token, make=True))
+            if durable.exists(placing.ITEM, at=corner):
+                return aside  # moved before a crash
+            _sync_with_parent(root, corner)
+            with self._token(f"setting staging {token} aside", token) as fd:
+                if not durable.exists(placing.ITEM, at=fd):
+                    raise self._missing(f"Nothing lies in staging {token}.")
+                _move_aside(placing.ITEM, fd, corner)
+                os.fsync(corner)
+                os.fsync(fd)
+        return aside
 
     def _refuse_odd_item(self, token: int, location: str) -> None:
         seen = durable.look(placing.ITEM, at=token)

@@ -13,7 +13,7 @@ from stores.backends.pipe import INLINE_BYTES, Digested, ReadInto, digest_bytes,
 from stores.backends.places import shown
 from stores.backends.placing import ITEM
 from stores.backends.reading import Explain, Settling, is_ours, read_file
-from stores.backends.trees import NewTree, TreeReader, is_all_ours, settle_tree
+from stores.backends.trees import NewTree, TreeReader, is_all_ours, settle_tree, sync_tree
 from stores.backends.unpacking import Limit
 
 _COPY = "own"
@@ -190,6 +190,36 @@ def adopt(
     except BaseException:
         os.fchmod(token, mode)  # its owner may want to write it again
         raise
+
+
+def adopt_fresh(
+    token: int,
+    location: str,
+    algorithms: list[str],
+    *,
+    explain: Explain,
+    settling: Settling,
+    progress: Progress | None,
+) -> Content:
+    """The same, with digests of the bytes as the disk has them: durable first, then read past the page cache.
+
+    What had to be copied is read a second time: the first read saw its source.
+    """
+    number = _forget_cached(token)
+    content = adopt(token, location, algorithms, explain=explain, settling=settling, progress=progress)
+    if _forget_cached(token) == number:
+        return content
+    return adopt(token, location, algorithms, explain=explain, settling=settling, progress=progress)
+
+
+def _forget_cached(token: int) -> int:
+    """Make the item durable and let the page cache forget it; returns its inode number."""
+    with durable.closing(durable.open_for_reading(ITEM, at=token)) as item:
+        if stat.S_ISDIR(os.fstat(item).st_mode):
+            sync_tree(item, forget=True)
+        else:
+            durable.sync_and_forget(item)
+        return os.fstat(item).st_ino
 
 
 def _is_exclusively_ours(item: int) -> bool:

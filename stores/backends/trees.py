@@ -327,12 +327,12 @@ def tree_size(root: int, location: str) -> int:
     return total
 
 
-def sync_tree(root: int) -> None:
-    """fsync each file and directory of a tree, for systems where syncfs does not report what failed."""
+def sync_tree(root: int, *, forget: bool = False) -> None:
+    """fsync each file and directory of a tree; with `forget` the page cache lets go of the files."""
     for seen, name, at in _everything(root):
         if stat.S_ISDIR(seen.st_mode) or stat.S_ISREG(seen.st_mode):
             with durable.closing(durable.open_for_reading(name, at=at)) as fd:
-                os.fsync(fd)
+                durable.sync_and_forget(fd) if forget and stat.S_ISREG(seen.st_mode) else os.fsync(fd)
 
 
 def latest_change(root: int) -> float:

@@ -325,6 +325,32 @@ class StoreContract:
         assert backend.has_item(token)
         assert backend.adopt(token, ["xxh3"]) == written
 
+    def test_what_is_adopted_fresh_is_the_same(self, backend: StoreBackend, tmp_path: Path) -> None:
+        source = write_tree(tmp_path / "d", WIRE_TREE)
+        flat, tree = new_token(), new_token()
+        for token in (flat, tree):
+            backend.stage(token)
+        written = backend.write_item(flat, io.BytesIO(os.urandom(LARGE)), ["xxh3"])
+        copied = backend.copy_in(tree, str(source), ["xxh3"])
+        assert backend.adopt(flat, ["xxh3"], fresh=True) == written
+        assert backend.adopt(tree, ["xxh3"], fresh=True).digest == copied.digest
+
+    def test_a_refused_item_is_kept_aside(self, backend: StoreBackend) -> None:
+        token = new_token()
+        backend.stage(token)
+        backend.write_item(token, io.BytesIO(b"other bytes"), [])
+        aside = backend.set_aside_item(token)
+        assert backend.set_aside_item(token) == aside  # repeated after a crash
+        backend.drop_staging(token)
+        assert content_at(backend, aside) == b"other bytes"
+        assert aside not in [entry.place for entry in backend.list()]
+
+    def test_no_item_can_be_set_aside_that_is_not_there(self, backend: StoreBackend) -> None:
+        token = new_token()
+        backend.stage(token)
+        with pytest.raises(MissingBytes):
+            backend.set_aside_item(token)
+
     def test_nothing_delivered_is_missing(self, backend: StoreBackend) -> None:
         token = new_token()
         backend.stage(token)
