@@ -17,7 +17,11 @@ RUN_OPTIONS = $(if $(filter no off false 0,$(SAMPLE)),--no-sample) $(if $(PORT),
 WITH_SCRATCH_HOME = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	LIBRARIAN_ENV_FILE=none LIBRARIAN_NAME=lint LIBRARIAN_HOME="$$scratch" DATABASE_URL="sqlite:///$$scratch/lint.sqlite3"
 
-.PHONY: help setup run demo worker test soak bench lint check clean FORCE
+# `make network DOWN=central` and `UP=central` speak to the network that runs in another terminal.
+NETWORK_OPTIONS = $(if $(DOWN),--down $(DOWN)) $(if $(UP),--up $(UP)) $(if $(filter no off false 0,$(SAMPLE)),--no-sample) \
+	$(if $(PORT),--port $(PORT))
+
+.PHONY: help setup run demo network worker test soak bench lint check clean FORCE
 
 help: ## Print this list
 	@echo "Targets (make TARGET):"
@@ -29,6 +33,9 @@ run: $(RUNTIME) ## Start a working site with sample data (SAMPLE=no starts empty
 	@exec $(PY) manage.py run_site $(RUN_OPTIONS) $(ARGS)
 
 demo: run ## The same as run
+
+network: $(RUNTIME) ## Start three sites that push files on to each other (DOWN=central, UP=central while they run)
+	@exec $(PY) manage.py run_network $(NETWORK_OPTIONS) $(ARGS)
 
 worker: $(RUNTIME) ## Start one job cluster (CLUSTER=default or CLUSTER=bulk)
 	@Q_CLUSTER_NAME="$(or $(CLUSTER),default)" exec $(PY) manage.py qcluster $(ARGS)

@@ -64,6 +64,18 @@ def forgive(request: HttpRequest, username: str) -> None:
         attempts.delete()
 
 
+def count_wrong_secret(request: HttpRequest, what: str) -> None:
+    """Count a wrong secret that belongs to no account against the caller's address; raise LockedOut from the limit on.
+
+    `what` stands where else the name of an account does; with a blank in it, it can be none. Right secrets never come
+    here, so a lock does not stop them.
+    """
+    bare = bare_request(request)
+    if not AxesProxyHandler.is_allowed(bare, {"username": what}):
+        raise locked_out(what, client_address(request))
+    AxesProxyHandler.user_login_failed("accounts.lockout", {"username": what}, bare)
+
+
 def locked_pairs() -> QuerySet[AccessAttempt, dict[str, object]]:
     """Locked pairs as `username`, `ip_address`, `failures`, `newest` (time of the last one counted)."""
     return (

@@ -170,15 +170,29 @@ class ApiToken(models.Model):
 
 
 class Invitation(models.Model):
-    """A short-lived one-time code with which another site pairs itself with this one. Only its SHA-256 is kept."""
+    """A short-lived one-time code with which another site pairs itself with this one. Only its SHA-256 is kept.
+
+    It counts once. The site that used it may repeat the call, which it proves by what only it can derive from the code.
+    """
 
     code_digest = models.CharField(max_length=64, unique=True, editable=False)
     level = models.IntegerField(choices=Level, help_text="of the account made for whoever accepts")
-    created_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="invitations")
+    site_name = models.CharField(
+        max_length=64, blank=True, help_text="the only site that may accept, even if it is known here; empty: a new one"
+    )
+    created_by = models.ForeignKey(
+        User,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="invitations",
+        help_text="empty: a person at the command line",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
     accepted_by = models.CharField(max_length=64, blank=True, editable=False)
+    proof_digest = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         ordering = ["-id"]

@@ -1,15 +1,42 @@
-"""What pages of lower floors show of files."""
+"""What pages of lower floors show of files, and what a file's page shows of the floors above.
 
+These put it here from their `AppConfig.ready()`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Sum
 
-from files.models import Instance
+from files.models import File, Instance
 from files.page_queries import CopyHere
 from librarian.common.listing import remembered
 from stores.models import Store
 
 NEWEST_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A part of the page of a file: its template, and the context that it gets as `panel`."""
+
+    template: str
+    context: Any
+
+
+Build = Callable[[File], Any]
+_registered: dict[str, Build] = {}
+
+
+def register_panel(template: str, build: Build) -> None:
+    """Show `template` on every file's page, with what `build` makes of the file (one from `files_in_detail`)."""
+    _registered[template] = build
+
+
+def panels_of(file: File) -> list[Panel]:
+    """The parts that upper floors add to the page of a file."""
+    return [Panel(template, build(file)) for template, build in _registered.items()]
 
 
 def copies_on(store: Store) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from librarian.operations import api as operations_v3
 from librarian.operations import openapi
 from librarian.operations import wire as operations_wire
 from librarian.operations.site import SiteFacts
+from network.api import v3 as network_v3
 from network.api import wire as network_wire
+from network.api import wire_checkin, wire_clone, wire_instances, wire_offers
+from network.api.pairing import Pairing, PairingCheck
 from stores import api as stores_v3
 from stores import wire as stores_wire
 
@@ -51,6 +54,19 @@ wire = [
     path("admin/stores/list", stores_wire.ListStores.as_view()),
     path("admin/stores/state_change", stores_wire.ChangeStoreState.as_view()),
     path("admin/instance/delete_local", files_wire.DeleteLocalInstance.as_view()),
+    # Files from site to site: the sender's calls, the receiver's, and both sides' on where transfers stand.
+    path("clone/stage", wire_offers.StageClone.as_view()),
+    path("clone/batch_stage", wire_offers.StageClones.as_view()),
+    path("clone/ongoing", wire_clone.CloneOngoing.as_view()),
+    path("clone/staged", wire_clone.CloneStaged.as_view()),
+    path("clone/fail", wire_clone.CloneFail.as_view()),
+    path("clone/holdings", wire_clone.CloneHoldings.as_view()),
+    path("clone/complete", wire_clone.CloneComplete.as_view()),
+    path("clone/batch_complete", wire_clone.CloneBatchComplete.as_view()),
+    path("checkin/update", wire_checkin.CheckinUpdate.as_view()),
+    path("checkin/status", wire_checkin.CheckinStatus.as_view()),
+    path("search/instance_remote", wire_instances.SearchRemoteInstances.as_view()),
+    path("admin/instance/delete_remote", wire_instances.DeleteRemoteInstance.as_view()),
     # Peers. Servers and clients of the protocol spell the switch differently.
     path("admin/librarians/list", network_wire.ListLibrarians.as_view()),
     path("admin/librarians/add", network_wire.AddLibrarian.as_view()),
@@ -80,6 +96,23 @@ resources = [
     # Stores.
     path("stores/", stores_v3.StoreList.as_view(), name="v3-stores"),
     path("stores/<str:name>/", stores_v3.StoreDetail.as_view(), name="v3-store"),
+    # Two sites that make each other known. The first is opened by an invitation, not by an account.
+    path("pairing/", Pairing.as_view(), name="v3-pairing"),
+    path("pairing/check/", PairingCheck.as_view(), name="v3-pairing-check"),
+    # Other sites.
+    path("peers/", network_v3.PeerList.as_view(), name="v3-peers"),
+    path("peers/<str:name>/", network_v3.PeerDetail.as_view(), name="v3-peer"),
+    path("transfers/", network_v3.TransferList.as_view(), name="v3-transfers"),
+    path("transfers/outgoing/", network_v3.OutgoingList.as_view(), name="v3-outgoing"),
+    path("transfers/outgoing/<int:pk>/", network_v3.OutgoingDetail.as_view(), name="v3-outgoing-transfer"),
+    path("transfers/outgoing/<int:pk>/retry/", network_v3.OutgoingRetry.as_view(), name="v3-outgoing-retry"),
+    path("transfers/outgoing/<int:pk>/cancel/", network_v3.OutgoingCancel.as_view(), name="v3-outgoing-cancel"),
+    path("transfers/incoming/", network_v3.IncomingList.as_view(), name="v3-incoming"),
+    path("transfers/incoming/<int:pk>/", network_v3.IncomingDetail.as_view(), name="v3-incoming-transfer"),
+    path("transfers/incoming/<int:pk>/cancel/", network_v3.IncomingCancel.as_view(), name="v3-incoming-cancel"),
+    path("remote-instances/", network_v3.RemoteInstanceList.as_view(), name="v3-remote-instances"),
+    path("standing-orders/", network_v3.OrderList.as_view(), name="v3-orders"),
+    path("standing-orders/<int:pk>/", network_v3.OrderDetail.as_view(), name="v3-order"),
     # Accounts.
     path("", include(accounts_router.urls)),
     # How the site is doing.

@@ -35,6 +35,16 @@ LIBRARIAN_MAX_ARCHIVE_FILES = env.int("LIBRARIAN_MAX_ARCHIVE_FILES", 100_000)
 LIBRARIAN_UPLOAD_EXPIRES_DAYS = env.float("LIBRARIAN_UPLOAD_EXPIRES_DAYS", 7.0)
 LIBRARIAN_COMMIT_WAIT_SECONDS = env.float("LIBRARIAN_COMMIT_WAIT_SECONDS", 3600.0)
 
+# --- Network ----------------------------------------------------------------------------------------------------------
+
+LIBRARIAN_PUBLIC_URL = env.str("LIBRARIAN_PUBLIC_URL", "")  # where other sites reach this one; empty: as it was asked
+LIBRARIAN_SSH_CONFIG = env.str("LIBRARIAN_SSH_CONFIG", "")  # another than the system's and the user's own
+LIBRARIAN_TRANSFER_ATTEMPTS = env.int("LIBRARIAN_TRANSFER_ATTEMPTS", 5)
+LIBRARIAN_RETRY_SECONDS = env.float("LIBRARIAN_RETRY_SECONDS", 30.0)  # after a first failure; doubled by each further
+LIBRARIAN_HTTP_STREAMS = env.int("LIBRARIAN_HTTP_STREAMS", 4)
+LIBRARIAN_STALE_TRANSFER_SECONDS = env.float("LIBRARIAN_STALE_TRANSFER_SECONDS", 900.0)
+LIBRARIAN_DELETION_POLICY_OF_RECEIVED = env.str("LIBRARIAN_DELETION_POLICY_OF_RECEIVED", "disallowed")
+
 # --- Web --------------------------------------------------------------------------------------------------------------
 
 DEBUG = env.bool("LIBRARIAN_DEBUG", False)
@@ -256,6 +266,7 @@ SPECTACULAR_SETTINGS = {
 # --- Jobs (each value answers a known behaviour of django-q2) ---------------------------------------------------------
 
 _WORKERS = env.int("LIBRARIAN_JOB_WORKERS", 2)
+_BULK_WORKERS = env.int("LIBRARIAN_BULK_WORKERS", 3)  # one slow peer must not keep the others waiting
 
 
 def _cluster(*, workers: int, timeout_seconds: int) -> dict[str, object]:
@@ -279,7 +290,7 @@ Q_CLUSTER = {
     "orm": "default",
     "label": "Jobs",
     **_cluster(workers=_WORKERS, timeout_seconds=900),
-    "ALT_CLUSTERS": {"bulk": _cluster(workers=1, timeout_seconds=6 * 3600)},
+    "ALT_CLUSTERS": {"bulk": _cluster(workers=_BULK_WORKERS, timeout_seconds=6 * 3600)},
 }
 
 # --- Time, language, logs ---------------------------------------------------------------------------------------------

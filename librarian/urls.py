@@ -11,6 +11,7 @@ from files.views import archive, file, search, upload
 from librarian.dashboard import views as dashboard
 from librarian.operations import health
 from librarian.operations import views as operations
+from network.views import orders, peers, transfers
 from stores import views as stores
 
 login = LoginView.as_view(
@@ -32,6 +33,22 @@ urlpatterns = [
     path("file/<path:name>", file.file, name="file"),
     path("stores/", stores.stores, name="stores"),
     path("stores/<str:name>/", stores.store, name="store"),
+    path("network/", peers.network, name="network"),
+    path("network/<str:name>/", peers.peer, name="network-peer"),
+    path("network/<str:name>/switch", peers.switch_peer, name="switch-peer"),
+    path("network/<str:name>/try", peers.try_peer, name="try-peer"),
+    path("network/<str:name>/retry", peers.retry_all, name="retry-all"),
+    path("transfers/", transfers.transfers, name="transfers"),
+    path("transfers/send", transfers.send, name="send-file"),
+    path("transfers/out/<int:pk>/retry", transfers.retry, name="retry-transfer"),
+    path("transfers/<str:direction>/<int:pk>/", transfers.transfer, name="transfer"),
+    path("transfers/<str:direction>/<int:pk>/cancel", transfers.cancel, name="cancel-transfer"),
+    path("standing-orders/", orders.orders, name="orders"),
+    path("standing-orders/new", orders.new_order, name="new-order"),
+    path("standing-orders/matches", orders.matches, name="order-matches"),
+    path("standing-orders/<int:pk>/", orders.order, name="order"),
+    path("standing-orders/<int:pk>/switch", orders.switch_order, name="switch-order"),
+    path("standing-orders/<int:pk>/remove", orders.forget_order, name="forget-order"),
     path("errors/", operations.errors, name="errors"),
     path("errors/<int:pk>/", operations.error, name="error"),
     path("errors/<int:pk>/clear", operations.clear_error, name="clear-error"),

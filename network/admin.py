@@ -6,18 +6,25 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.addresses import client_address
 from librarian.common.errors import ArchiveError
-from network import services
+from network import admin_orders, admin_pairing, admin_transfers, services  # noqa: F401  they register their pages
 from network.admin_forms import PeerForm
-from network.models import Peer
+from network.models import OutgoingTransfer, Peer
 from network.queries import STATES, state_of
+from network.services.sending_options import OPTIONS
 
 _ASKED = ["name", "url", "port", "authenticator", "check_connection", "transfers_enabled"]
-_MET = ["state", "last_seen_at", "latency", "last_heard", "last_error_at", "last_error", "created_at"]
+_WAYS_HELP = (
+    "Of the ways that the other site offers, the first that this site can use as well is taken. One that cannot start "
+    "rests for a while; a change here has it tried again at once."
+)
+_MET = ["state", "last_seen_at", "latency", "last_heard", "last_error_at", "last_error"]
+_MET += ["failures_in_a_row", "rests_until", "features", "provider_rests", "created_at"]
 
 
 @admin.register(Peer)
@@ -49,11 +56,22 @@ class PeerAdmin(admin.ModelAdmin):
         return getattr(peer, "last_heard_at", None)
 
     def get_fieldsets(self, request: HttpRequest, obj: Peer | None = None) -> Any:
-        return [(None, {"fields": _ASKED}), *([("Met", {"fields": _MET})] if obj else [])]
+        ways = ("How files go there", {"fields": list(OPTIONS), "description": _WAYS_HELP})
+        return [(None, {"fields": _ASKED}), ways, *([("Met", {"fields": _MET})] if obj else [])]
 
     def get_form(self, request: HttpRequest, obj: Peer | None = None, **kwargs: Any) -> type[forms.ModelForm]:
         # two fields are the form's and not the model's, of which Django would make its own choice
         return type("PeerFormOfRequest", (PeerForm,), {"actor": request.user, "address": _address(request)})
+
+    # --- Pages ---
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("invite/", wrap(admin_pairing.invite_site), name="network_peer_invite"),
+            path("accept/", wrap(admin_pairing.accept_invitation), name="network_peer_accept"),
+            *super().get_urls(),
+        ]
 
     # --- What is done ---
 
@@ -71,6 +89,9 @@ class PeerAdmin(admin.ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Peer) -> None:
         services.remove_peer(peer=obj, actor=request.user, address=_address(request))
+        if waiting := OutgoingTransfer.objects.live().filter(peer_name=obj.name).count():
+            text = f"{waiting} transfers to {obj.name} wait until it is added again; or cancel them."
+            self.message_user(request, text, messages.WARNING)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Peer]) -> None:
         for peer in queryset:

@@ -9,6 +9,9 @@ from librarian.common.errors import ArchiveError
 from network import services
 from network.models import Peer
 from network.services import Connection
+from network.services.sending_options import OPTIONS, check_sending_options
+
+LISTS = ("provider_order", "ssh_hosts", "shared_directories")
 
 
 class PeerForm(forms.ModelForm):
@@ -33,12 +36,40 @@ class PeerForm(forms.ModelForm):
         help_text="Calls the other site with these credentials; nothing is saved when that fails.",
     )
 
+    provider_order = forms.CharField(
+        required=False,
+        label="Ways to try",
+        help_text="local, rsync, http: those that may be used, the best first. Empty: all of them in this order.",
+    )
+    ssh_hosts = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 60}),
+        label="SSH hosts",
+        help_text="For rsync: hosts, or user@host, that the other site may name, one on each line, as in the ssh "
+        "configuration of the account that this server runs as. Empty: rsync is not used.",
+    )
+    shared_directories = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 60}),
+        help_text="For local copies: directories of its staging that are mounted here under the same path, one on "
+        "each line. Empty: nothing is copied on this machine's disks.",
+    )
+    batch_files = forms.IntegerField(required=False, min_value=1, help_text="Files offered to it in one call.")
+    files_per_run = forms.IntegerField(required=False, min_value=1, help_text="Files offered to it in one run.")
+    batches_in_flight = forms.IntegerField(required=False, min_value=1, help_text="Batches on their way at once.")
+    rate_limit_bytes_per_second = forms.IntegerField(
+        required=False, min_value=1, label="Rate limit", help_text="Bytes per second; empty: as fast as it goes."
+    )
+
     class Meta:
         model = Peer
         fields = ["name", "url", "port", "transfers_enabled"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in OPTIONS:
+            value = getattr(self.instance, name)
+            self.fields[name].initial = "\n".join(value) if name in LISTS else value
         if self.instance.pk:
             self.fields["name"].disabled = True
         else:
@@ -54,8 +85,17 @@ class PeerForm(forms.ModelForm):
             self.add_error(None, f"{error.reason} {error.suggested_remedy}")
 
     def _save_through_services(
-        self, *, name: str, url: str, port: int, transfers_enabled: bool, authenticator: str, check_connection: bool
+        self,
+        *,
+        name: str,
+        url: str,
+        port: int,
+        transfers_enabled: bool,
+        authenticator: str,
+        check_connection: bool,
+        **typed: Any,
     ) -> None:
+        options = check_sending_options(_options(typed))
         given: dict[str, Any] = {"url": url, "port": port, "authenticator": authenticator, "check": check_connection}
         who: dict[str, Any] = {"actor": self.actor, "address": self.address}
         if self.instance.pk:
@@ -65,8 +105,18 @@ class PeerForm(forms.ModelForm):
             self.instance, self.connection = services.add_peer(
                 name=name, transfers_enabled=transfers_enabled, **given, **who
             )
+        services.set_sending_options(peer=self.instance, **options, **who)
 
     def save(self, commit: bool = True) -> Peer:
         """The peer, which the services have saved."""
         self.save_m2m = lambda: None
         return self.instance
+
+
+def _options(typed: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, as the service takes it. An amount that was left out stays as it is."""
+    lists = {name: typed[name].replace(",", " ").split() for name in ("provider_order", "ssh_hosts")}
+    lists["shared_directories"] = [line.strip() for line in typed["shared_directories"].splitlines() if line.strip()]
+    amounts = ("batch_files", "files_per_run", "batches_in_flight")
+    given = {name: typed[name] for name in amounts if typed[name] is not None}
+    return {**lists, **given, "rate_limit_bytes_per_second": typed["rate_limit_bytes_per_second"]}

@@ -8,7 +8,10 @@ class NetworkConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from files.panels import register_panel
         from network.checks import check_encryption_keys, check_site_name
+        from network.panels import ways_of
 
         checks.register(check_encryption_keys)
         checks.register(check_site_name, checks.Tags.database)
+        register_panel("network/_file_ways.html", ways_of)

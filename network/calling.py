@@ -2,7 +2,8 @@
 
 The address of a peer was typed by a person, so whatever lies there may answer. Certificates are verified; redirects are
 not followed, so that our credentials go nowhere else; the clock covers the whole call, so that an answer that drips in
-byte by byte holds nobody up; no more than MOST_BYTES are read. What the answers mean is for the callers to say.
+byte by byte holds nobody up; no more bytes are read than the caller says. What the answers mean is for the callers to
+say.
 """
 
 import json
@@ -23,7 +24,7 @@ from librarian.common.parsers import InvalidJson, read_json
 from network.errors import NotALibrarian, PeerUnreachable
 
 MOST_BYTES = 64 * 1024
-WAIT_SECONDS = 5.0  # for a connection, and for each next part of an answer
+WAIT_SECONDS = 5.0  # for a connection, and unless told otherwise for each next part of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,23 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and JSON value of an answer; `content` is None when it is not JSON."""
+    """Status and JSON value of an answer; `content` is None when it is not JSON, `is_empty` when there is nothing."""
 
     status: int
     content: Any = field(repr=False)
+    is_empty: bool = False
 
 
-def call(account: Account, path: str, *, ends_at: float, method: str = "POST", message: Any = None) -> Answer:
+def call(
+    account: Account,
+    path: str,
+    *,
+    ends_at: float,
+    method: str = "POST",
+    message: Any = None,
+    most_bytes: int = MOST_BYTES,
+    wait_seconds: float = WAIT_SECONDS,
+) -> Answer:
     """Send one request to the API of a peer.
 
     Parameters
@@ -64,6 +75,10 @@ def call(account: Account, path: str, *, ends_at: float, method: str = "POST", m
         GET sends no message.
     message : Any
         Plain data; None sends `{}`.
+    most_bytes : int
+        Of the answer; a longer one is not believed.
+    wait_seconds : float
+        For each next part of the answer, the first one too; a connection is waited for WAIT_SECONDS at most.
 
     Raises
     ------
@@ -80,10 +95,11 @@ def call(account: Account, path: str, *, ends_at: float, method: str = "POST", m
     body = None if method == "GET" else json.dumps(message if message is not None else {}).encode()
     try:
         connection.connect()
+        connection.sock.settimeout(min(wait_seconds, _left(account, ends_at)))
         with _cut_off(connection.sock, ends_at):
             connection.request(method, f"{root.path}/{path}", body, headers)
             response = connection.getresponse()
-            raw = response.read(MOST_BYTES + 1)
+            raw = response.read(most_bytes + 1)
     except (OSError, UnicodeError) as problem:
         raise PeerUnreachable(f"{_named(account)} cannot be reached: {_why(problem, ends_at)}.") from problem
     except HTTPException as problem:
@@ -92,7 +108,7 @@ def call(account: Account, path: str, *, ends_at: float, method: str = "POST", m
     finally:
         connection.close()
     _left(account, ends_at)
-    return Answer(response.status, _content(account, raw))
+    return Answer(response.status, _content(account, raw, most_bytes), is_empty=not raw.strip())
 
 
 def _connection(scheme: str, host: str, port: int, seconds: float) -> HTTPConnection:
@@ -121,9 +137,9 @@ def _shut(connected: socket.socket) -> None:
         pass  # it was over by itself
 
 
-def _content(account: Account, raw: bytes) -> Any:
-    if len(raw) > MOST_BYTES:
-        raise NotALibrarian(f"{_named(account)} answers with more than {MOST_BYTES} bytes to a short question.")
+def _content(account: Account, raw: bytes, most_bytes: int) -> Any:
+    if len(raw) > most_bytes:
+        raise NotALibrarian(f"{_named(account)} answers with more than {most_bytes} bytes to a short question.")
     try:
         return read_json(raw)
     except InvalidJson:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,13 +136,23 @@ def _words(line: str) -> list[str]:
         return line.split()
 
 
+def _options(parser: ArgumentParser, words: list[str]) -> set[str]:
+    """Options of a command; where it has commands of its own, of the one among the words, which must be there."""
+    options = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            inner = next((word for word in words if not word.startswith("-")), None)
+            if inner is not None:
+                options |= _options(action.choices[inner], words[words.index(inner) + 1 :])
+    return options
+
+
 def test_every_command_and_option_that_is_shown_exists() -> None:
     known = get_commands()
     for where, line in commands_shown():
         name, *words = _words(line)
         assert name in known, f"{where}: there is no command {name}"
-        parser = load_command_class(known[name], name).create_parser("manage.py", name)
-        options = {option for action in parser._actions for option in action.option_strings}
+        options = _options(load_command_class(known[name], name).create_parser("manage.py", name), words)
         for word in words:
             if word.startswith("--"):
                 assert word.partition("=")[0].rstrip(".,;)") in options, f"{where}: {name} has no option {word}"

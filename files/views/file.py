@@ -5,6 +5,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from files.page_queries import history_line, whereabouts
+from files.panels import panels_of
 from files.queries import file_named, files_in_detail
 from files.views import snippets
 from librarian.common.listing import list_page
@@ -23,6 +24,7 @@ def file(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "file": found,
         "where": whereabouts(found),
+        "panels": panels_of(found),
         "facts": getattr(found, "facts", None),
         "head": getattr(found, "head", None),
         "snippets": snippets.of_file(request, found),

@@ -1,4 +1,4 @@
-"""Is the night safe? One answer out of what stores, jobs, errors and deliveries say, with the reason for each doubt."""
+"""Is the night safe? One answer out of stores, jobs, errors, deliveries and peers, with the reason for each doubt."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,13 @@ from librarian.common.models import JobRun, Severity
 from librarian.common.templatetags.units import duration
 from librarian.common.timetable import overdue_since
 from librarian.operations.queries import open_error_counts
+from network.queries import count_given_up, peers_behind, peers_in_trouble
 from stores.models import Store
 from stores.queries import is_full
 
 Weight = Literal["act", "watch"]
 COMMIT_SLOW_AFTER = timedelta(hours=1)
+BEHIND_AFTER = timedelta(hours=6)
 
 BADGES = {"act": Badge("act now", "bad"), "watch": Badge("watch", "warn")}
 
@@ -61,7 +63,14 @@ class Verdict:
 def judge(stores: list[Store], now: datetime | None = None) -> Verdict:
     """The verdict over a site with these stores (all of them)."""
     now = now or timezone.now()
-    reasons = [*_about_stores(stores), *_about_bytes(), *_about_errors(), *_about_jobs(now), *_about_deliveries(now)]
+    reasons = [
+        *_about_stores(stores),
+        *_about_bytes(),
+        *_about_errors(),
+        *_about_jobs(now),
+        *_about_deliveries(now),
+        *_about_network(now),
+    ]
     return Verdict(sorted(reasons, key=lambda reason: reason.weight != "act"))
 
 
@@ -145,6 +154,32 @@ def _about_deliveries(now: datetime) -> Iterator[Reason]:
             f"{_count(slow, 'delivery waits', 'deliveries wait')} for the commit for more than an hour.",
             "The job finish_commits finishes or undoes them; its latest run says why it could not.",
             reverse("job-runs", args=["finish_commits"]),
+        )
+
+
+def _about_network(now: datetime) -> Iterator[Reason]:
+    for peer in peers_in_trouble():
+        yield Reason(
+            "watch",
+            f"The site {peer.name} does not answer.",
+            "Files for it wait and none is lost; its page says what our calls met.",
+            reverse("network-peer", args=[peer.name]),
+        )
+    for name, lag in peers_behind(now - BEHIND_AFTER):
+        yield Reason(
+            "watch",
+            f"The site {name} is {lag.words} {'file' if lag.count == 1 else 'files'} behind; the oldest has waited for "
+            f"{duration(now - lag.oldest_at)}.",
+            "Its page says what keeps them.",
+            reverse("network-peer", args=[name]),
+        )
+    given_up = count_given_up()
+    if given_up:
+        yield Reason(
+            "watch",
+            f"{_count(given_up, 'file', 'files')} did not get to another site, and nobody tries again.",
+            "Each says what mends it; retry it then.",
+            f"{reverse('transfers')}?direction=out&state=failed&given_up=true",
         )
 
 

@@ -15,18 +15,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.utils import timezone
 
 from accounts.models import User
 from librarian.common.audit import record_act
 from librarian.common.errors import ArchiveError
-from librarian.common.texts import storable
 from network.calling import Account, Answer, call
 from network.errors import NotALibrarian, OtherLibrarian, PeerProblem, PeerRefusesUs, PeerUnreachable
 from network.models import Peer
+from network.services.circuit import note_failure, note_seen, note_trouble
 
 TIMEOUT_SECONDS = 10.0  # for all calls of one try
 MOST_AT_ONCE = 32
+NOTED = ("last_seen_at", "latency_seconds", "last_error", "last_error_at", "failures_in_a_row", "rests_until")
 SOME_WAIT_SECONDS = 2.0  # for names that take long to look up, which no clock of ours covers
 
 
@@ -49,6 +49,11 @@ def try_connection(account: Account, *, timeout_seconds: float = TIMEOUT_SECONDS
     if found["name"] != account.peer_name:
         notes += _compare_names(account, ends_at)
     return Connection(latency, tuple(notes))
+
+
+def ask_name(account: Account, *, ends_at: float) -> str:
+    """The name that a site gives itself when it is greeted; who asks is not checked. Raises PeerProblem."""
+    return _greeting(account, call(account, "v2/ping/", ends_at=ends_at))["name"]
 
 
 def check_peer(*, peer: Peer, actor: User | None, address: str = "") -> Connection:
@@ -83,12 +88,17 @@ def record_try(*, peer_name: str, url: str, port: int, outcome: str, actor: User
 
 def note_answer(peer: Peer, found: Connection) -> None:
     """Remember a good answer. What went wrong last stays readable, with its time."""
-    _update(peer, last_seen_at=timezone.now(), latency_seconds=found.latency_seconds)
+    note_seen(peer, found.latency_seconds)
+    _refresh(peer)
 
 
 def note_problem(peer: Peer, problem: ArchiveError) -> None:
-    """Remember why a call failed."""
-    _update(peer, last_error=storable(problem.reason), last_error_at=timezone.now())
+    """Remember why a call failed; a peer that failed several times in a row rests."""
+    if isinstance(problem, PeerProblem):
+        note_failure(peer, problem)
+    else:
+        note_trouble(peer, problem)  # ours: nobody was called
+    _refresh(peer)
 
 
 # --- What the answers mean --------------------------------------------------------------------------------------------
@@ -134,9 +144,14 @@ def _look_alike(account: Account) -> list[str]:
             f"Our account there is called {account.username}, and this site {settings.LIBRARIAN_NAME}: "
             "the other site matches what we report by the name of the account."
         )
-    if account.url.startswith("http://") and not _is_this_machine(account.url):
-        notes.append("The credentials cross the network in clear; use https, or a tunnel.")
-    return notes
+    return notes + address_notes(account.url)
+
+
+def address_notes(url: str) -> list[str]:
+    """What is allowed of an address, and mostly a mistake."""
+    if url.startswith("http://") and not _is_this_machine(url):
+        return ["The credentials cross the network in clear; use https, or a tunnel."]
+    return []
 
 
 def _is_this_machine(url: str) -> bool:
@@ -183,7 +198,8 @@ def _settle(peer: Peer, future: Future[Connection] | None) -> ArchiveError | Non
     return None
 
 
-def _update(peer: Peer, **seen: Any) -> None:
-    Peer.objects.filter(pk=peer.pk).update(**seen)
-    for field, value in seen.items():
+def _refresh(peer: Peer) -> None:
+    """Show in `peer` what was noted; it may be gone by now."""
+    noted = Peer.objects.filter(pk=peer.pk).values(*NOTED).first() or {}
+    for field, value in noted.items():
         setattr(peer, field, value)

@@ -1,17 +1,17 @@
-"""This site's own name: fixed by the first peer, because accounts, transfers and copies elsewhere go by it."""
+"""This site's own name: fixed by the first peer or transfer, because accounts, transfers and copies go by it."""
 
 from django.conf import settings
 
 from files.models import RemoteInstance
 from librarian.common.errors import Misconfigured
 from librarian.common.models import SiteFact
-from network.models import Peer
+from network.models import IncomingTransfer, OutgoingTransfer, Peer
 
 KEY = "site_name"
 
 
 def fix_site_name() -> None:
-    """Remember LIBRARIAN_NAME with the first peer; raise Misconfigured when it was changed afterwards."""
+    """Remember LIBRARIAN_NAME with the first peer or transfer; raise Misconfigured when it was changed afterwards."""
     name = settings.LIBRARIAN_NAME
     fact, _ = SiteFact.objects.get_or_create(key=KEY, defaults={"value": name})
     refuse_changed_name()
@@ -32,4 +32,5 @@ def refuse_changed_name() -> None:
 
 
 def _is_known_elsewhere() -> bool:
-    return Peer.objects.exists() or RemoteInstance.objects.exists()
+    rows = (Peer, RemoteInstance, OutgoingTransfer, IncomingTransfer)
+    return any(model.objects.exists() for model in rows)

@@ -1,4 +1,4 @@
-"""What people do to peers: add, edit, switch, remove. Every act is audited, without the authenticator."""
+"""What people do to peers: add, edit, switch. Every act is audited, without the authenticator."""
 
 import re
 from typing import Any
@@ -110,7 +110,13 @@ def edit_peer(
             remedy="Enter the authenticator again: a kept one is never sent to a new address.",
         )
     found = _try(account, actor=actor, address=address) if check else None
-    changes = {"url": account.url, "port": account.port, "sealed_authenticator": seal(account.authenticator)}
+    changes = {
+        "url": account.url,
+        "port": account.port,
+        "sealed_authenticator": seal(account.authenticator),
+        "failures_in_a_row": 0,  # what failed was another address, or other credentials
+        "rests_until": None,
+    }
     with transaction.atomic():
         if not Peer.objects.filter(pk=peer.pk).update(**changes):
             raise Conflict(f"Librarian {peer.name} was removed meanwhile.", remedy="Add it anew.")
@@ -131,24 +137,6 @@ def set_transfers_enabled(*, peer: Peer, enabled: bool, actor: User | None, addr
             action = "switch_transfers_on" if enabled else "switch_transfers_off"
             record_act(actor=actor, action=action, subject=f"peer {peer.name}", address=address)
     peer.transfers_enabled = enabled
-
-
-def remove_peer(*, peer: Peer, actor: User | None, end_transfers: bool = False, address: str = "") -> int:
-    """Forget a peer and our account there; harmless when it is gone already.
-
-    What it told us stays: remote instances go by its name, so that adding it again loses nothing.
-
-    Returns
-    -------
-    int
-        How many transfers to it were ended. This version sends no files, so there are none.
-    """
-    with transaction.atomic():
-        removed, _ = Peer.objects.filter(pk=peer.pk).delete()
-        if removed:
-            facts = {"url": peer.url, "port": peer.port, "end_transfers": end_transfers}
-            record_act(actor=actor, action="remove_peer", subject=f"peer {peer.name}", facts=facts, address=address)
-    return 0
 
 
 def check_account(*, name: str, url: str, port: int, authenticator: str) -> Account:

@@ -6,6 +6,14 @@ Models are imported inside the fixtures: pytest may read this file before Django
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """On a busy machine counts are held for a while, which must not reach the next test."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 @pytest.fixture
 def cast(db):
     from tests.make import make_cast
@@ -64,3 +72,16 @@ def free_port():
     from tests.rig.processes import free_port
 
     return free_port()
+
+
+@pytest.fixture
+def as_user(cast):
+    """`as_user("readonly").get("/network/")`: pages as the user of that level sees them."""
+    from django.test import Client
+
+    def make(name):
+        browser = Client(raise_request_exception=False)
+        browser.force_login(cast[name])
+        return browser
+
+    return make

@@ -16,6 +16,13 @@ WRONG = (401, {"detail": "Incorrect username or password"})
 Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 
 
+def json_or_none(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
 class StandIn:
     """A server on loopback that answers each path as told.
 
@@ -31,6 +38,7 @@ class StandIn:
         self.authenticator = authenticator
         self.answers: dict[str, Reply | Callable[[], Reply]] = {"v2/ping/": (200, GREETING)}
         self.asked: list[tuple[str, str]] = []  # path, Authorization
+        self.messages: list[Any] = []  # bodies in the same order; None for what is no JSON
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,8 +71,9 @@ class StandIn:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path = self.path.partition("/api/")[2]
+                stand_in.messages.append(json_or_none(raw))
                 stand_in.asked.append((path, self.headers.get("Authorization", "")))
                 status, content, *headers = stand_in.reply(path, self.headers.get("Authorization", ""))
                 body = content if isinstance(content, bytes) else json.dumps(content).encode()

@@ -214,7 +214,7 @@ def test_removing_and_adding_again_loses_nothing_that_it_told_us():
     assert not Peer.objects.exists()
     assert RemoteInstance.objects.get() == remote
     assert remove_peer(peer=peer, actor=None) == 0  # twice is harmless
-    assert audited("remove_peer") == [{"url": "http://127.0.0.1", "port": 5000, "end_transfers": True}]
+    assert audited("remove_peer") == [{"url": "http://127.0.0.1", "port": 5000, "end_transfers": True, "ended": 0}]
     assert add().pk != peer.pk
     assert RemoteInstance.objects.filter(peer_name=Peer.objects.get().name).exists()
 

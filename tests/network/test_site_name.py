@@ -7,7 +7,7 @@ from django.core.management.base import SystemCheckError
 from librarian.common.errors import Misconfigured
 from network.models import Peer
 from network.services import add_peer
-from tests.make import make_file, make_remote_instance
+from tests.make import make_file, make_incoming, make_outgoing, make_remote_instance
 
 pytestmark = pytest.mark.django_db
 
@@ -41,6 +41,17 @@ def test_what_others_confirmed_fixes_it_without_a_peer(settings):
     settings.LIBRARIAN_NAME = "elsewhere"
     check()
     make_remote_instance(make_file())
+    with pytest.raises(SystemCheckError, match=r"network\.E002"):
+        check()
+
+
+@pytest.mark.parametrize("make", [make_outgoing, make_incoming])
+def test_a_transfer_fixes_it_without_a_peer(settings, make):
+    settings.LIBRARIAN_NAME = "here"
+    add()
+    make()
+    Peer.objects.all().delete()
+    settings.LIBRARIAN_NAME = "elsewhere"
     with pytest.raises(SystemCheckError, match=r"network\.E002"):
         check()
 

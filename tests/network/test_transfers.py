@@ -80,17 +80,20 @@ def test_many_are_completed_in_few_queries(django_assert_max_num_queries) -> Non
 
 
 @pytest.mark.parametrize(
-    ("retry", "attempt", "is_tried", "in_inbox"),
+    ("retry", "attempt", "spoilt", "is_tried", "in_inbox"),
     [
-        (Retry.PASSING, 1, True, False),
-        (Retry.PASSING, 60, True, True),
-        (Retry.AGAIN, 1, True, False),
-        (Retry.AGAIN, 5, False, True),
-        (Retry.NEVER, 1, False, True),
+        (Retry.PASSING, 1, 0, True, False),
+        (Retry.PASSING, 60, 4, True, True),
+        (Retry.AGAIN, 1, 0, True, False),
+        (Retry.AGAIN, 60, 0, True, True),  # it was late often, and spoilt once
+        (Retry.AGAIN, 5, 4, False, True),
+        (Retry.NEVER, 1, 0, False, True),
     ],
 )
-def test_a_failure_says_when_it_is_tried_again_and_tells_people_in_time(retry, attempt, is_tried, in_inbox) -> None:
-    transfer = make_outgoing(attempt=attempt)
+def test_a_failure_says_when_it_is_tried_again_and_tells_people_in_time(
+    retry, attempt, spoilt, is_tried, in_inbox
+) -> None:
+    transfer = make_outgoing(attempt=attempt, spoilt_attempts=spoilt)
     assert fail(transfer, retry)
     assert (transfer.next_try_at is not None) is is_tried
     assert ErrorRecord.objects.filter(code="transfer_failed").exists() is in_inbox

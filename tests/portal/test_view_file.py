@@ -174,4 +174,5 @@ def test_the_number_of_queries_does_not_grow_with_copies_and_history(reader, sto
         make_remote_instance(file, peer_store_id=number + 1)
     _, many = queries_of(lambda: reader.get("/file/a.uv"))
     assert len(many) == len(few)
-    assert len(many) <= 5, many  # file, instances, remote instances, history, members
+    # file, instances, remote instances, history, members; peers, and what is on its way there and from there
+    assert len(many) <= 8, many

@@ -9,13 +9,12 @@ import re
 import secrets
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.rig.forks import fork_server
 from tests.rig.processes import RigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +32,7 @@ class SiteDatabase:
     def drop(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme != "sqlite":
-            _execute(self.url, f'DROP DATABASE IF EXISTS "{parts.path[1:]}" WITH (FORCE)')
+            execute(self.url, f'DROP DATABASE IF EXISTS "{parts.path[1:]}" WITH (FORCE)')
 
 
 class Template:
@@ -53,7 +52,7 @@ class Template:
         self.home.mkdir(parents=True)
         if self.postgres:
             SiteDatabase(self.url).drop()
-            _execute(self.postgres, f'CREATE DATABASE "{self.database_name}"')
+            execute(self.postgres, f'CREATE DATABASE "{self.database_name}"')
         password_file = self.home / "password"
         password_file.touch(mode=0o600)
         password_file.write_text(f"{ADMIN_PASSWORD}\n")
@@ -74,19 +73,12 @@ class Template:
             shutil.copyfile(self.file, home / "librarian.sqlite3")
             return SiteDatabase(f"sqlite:///{home / 'librarian.sqlite3'}")
         name = f"site_{secrets.token_hex(6)}"
-        _execute(self.postgres, f'CREATE DATABASE "{name}" TEMPLATE "{self.database_name}"')
+        execute(self.postgres, f'CREATE DATABASE "{name}" TEMPLATE "{self.database_name}"')
         return SiteDatabase(_with_database(self.postgres, name))
 
     def _manage(self, arguments: list[str]) -> None:
-        answer = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=site_environment(self.home, self.url, "template", {}),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        env = site_environment(self.home, self.url, "template", {})
+        answer = fork_server().run(["manage.py", *arguments], env=env, timeout=300)
         if answer.returncode != 0:
             raise RigError(f"template: manage.py {arguments[0]} failed:\n{answer.stdout}{answer.stderr}")
 
@@ -114,7 +106,7 @@ def _with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def _execute(url: str, statement: str) -> None:
+def execute(url: str, statement: str) -> None:
     """Run one statement on the server's maintenance database, outside a transaction."""
     import psycopg2
 

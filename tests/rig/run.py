@@ -1,7 +1,8 @@
 """`make test`: the whole suite on SQLite, then all that touches a database on a PostgreSQL started for it.
 
-Tests marked `database_independent` run once. What is missing (Chromium, PostgreSQL) is found, installed or named
-before the first test. The last line has pytest's form and counts both runs; the exit code is that of the worse.
+Tests marked `database_independent` run once. What is missing (Chromium, sshd and rsync, PostgreSQL) is found, installed
+or named before the first test. The last line has pytest's form and counts both runs; the exit code is that of the
+worse.
 """
 
 import json
@@ -14,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.rig import chromium, postgres
+from tests.rig import chromium, postgres, sshd
 from tests.rig.processes import RigError, exit_on_sigterm
 
 PROCESSES = os.environ.get("TEST_PROCESSES", "2")
@@ -108,12 +109,20 @@ def main(arguments: list[str]) -> int:
             if os.environ.get("ALLOW_PARTIAL") != "1":
                 raise
             print(f"{error}\nALLOW_PARTIAL=1: going on without the tests of pages", flush=True)
-        outcomes = [run_pytest("SQLite", marks, arguments)]
+        try:
+            print(f"sshd: {sshd.find_or_install()['sshd']}", flush=True)
+        except RigError as error:
+            if os.environ.get("ALLOW_PARTIAL") != "1":
+                raise
+            print(f"{error}\nALLOW_PARTIAL=1: going on without the tests of rsync", flush=True)
+        # The long tests also start every process as a site does: by a new interpreter.
+        forks = {"TEST_FORKS": "no"} if soak else {}
+        outcomes = [run_pytest("SQLite", marks, arguments, **forks)]
         if outcomes[0].exit_code != INTERRUPTED:
             with postgres.running() as server:
                 print(f"\n{postgres.describe(server)}", flush=True)
                 independent = f"{marks} and not database_independent"
-                outcomes.append(run_pytest("PostgreSQL", independent, arguments, DATABASE_URL=server.url))
+                outcomes.append(run_pytest("PostgreSQL", independent, arguments, DATABASE_URL=server.url, **forks))
     except RigError as error:
         print(error, file=sys.stderr)
         return 3

@@ -1,10 +1,12 @@
 """Real Librarians for tests: a gunicorn on a free port, job clusters if wanted, an own home and an own database.
 
 The database is a copy of the run's template (tests/rig/databases.py), so a site is ready in seconds. Everything is
-started in process groups that die with the test process.
+started in process groups that die with the test process. They are forked from processes that have imported what they
+need (tests/rig/forks.py); with `TEST_FORKS=no`, as under `make soak`, each is a new interpreter.
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.databases import ADMIN, ADMIN_PASSWORD, ROOT, SiteDatabase, shared_template, site_environment
+from tests.rig.forks import Forked, ForkServer, fork_server, must_start_anew
 from tests.rig.processes import RigError, die_with_parent, free_port, signal_group, stop_group, tail, wait_for
 
 __all__ = ["ADMIN", "ADMIN_PASSWORD", "STORE", "Site"]
 
 STORE = "store"
+FORKS = os.environ.get("TEST_FORKS") != "no"
+Process = subprocess.Popen[bytes] | Forked
 
 
 class Site:
@@ -46,9 +51,12 @@ class Site:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.overrides = dict(environment or {})
-        self.web: subprocess.Popen[bytes] | None = None
-        self.clusters: dict[str, subprocess.Popen[bytes]] = {}
+        self.web: Process | None = None
+        self.clusters: dict[str, Process] = {}
         self.web_log = folder / "web.log"
+        self._forks: ForkServer | None = None
+        self._forks_made_for: object = None
+        self._old_forks: list[ForkServer] = []
         self._database: SiteDatabase | None = None
 
     # --- Life ---------------------------------------------------------------------------------------------------------
@@ -67,7 +75,7 @@ class Site:
         """Start the web process and wait until it answers; `environment` counts for this start only."""
         if self.web is not None and self.web.poll() is None:
             raise RigError(f"{self.name} runs already")
-        command = [sys.executable, "-m", "gunicorn", "librarian.wsgi:application", f"--bind=127.0.0.1:{self.port}"]
+        command = ["-m", "gunicorn", "librarian.wsgi:application", f"--bind=127.0.0.1:{self.port}"]
         command += [
             "--worker-class=gthread",
             f"--workers={self.workers}",
@@ -81,9 +89,9 @@ class Site:
         self.web = self._spawn(command, self.web_log, environment)
         self._wait_until_live()
 
-    def start_cluster(self, cluster: str = "default", **environment: str) -> subprocess.Popen[bytes]:
+    def start_cluster(self, cluster: str = "default", **environment: str) -> Process:
         """Start the job cluster `default` or `bulk`; it leads a process group of its own."""
-        command = [sys.executable, "manage.py", "qcluster"]
+        command = ["manage.py", "qcluster"]
         environment = {"Q_CLUSTER_NAME": cluster, **environment}
         self.clusters[cluster] = self._spawn(command, self.folder / f"cluster-{cluster}.log", environment)
         return self.clusters[cluster]
@@ -112,6 +120,10 @@ class Site:
             stop_group(process)
         self.clusters.clear()
         self.web = None
+        for forks in [*self._old_forks, *([self._forks] if self._forks else [])]:
+            forks.stop()
+        self._old_forks.clear()
+        self._forks = None
         if self._database is not None:
             self._database.drop()
             self._database = None
@@ -122,15 +134,20 @@ class Site:
         self, *arguments: str, check: bool = True, timeout_seconds: float = 120, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a management command against this site; RigError with its output when it fails and `check` is on."""
-        answer = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
+        env, command = self.environment(**environment), ["manage.py", *arguments]
+        forks = self._fork_server(env)
+        if forks is not None:
+            answer = forks.run(command, env=env, timeout=timeout_seconds)
+        else:
+            answer = subprocess.run(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=timeout_seconds,
+                check=False,
+            )
         if check and answer.returncode != 0:
             raise RigError(f"manage.py {' '.join(arguments)}: exit {answer.returncode}\n{answer.stdout}{answer.stderr}")
         return answer
@@ -168,18 +185,46 @@ class Site:
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, command: list[str], log_path: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        with log_path.open("ab") as log:
+    def _spawn(self, command: list[str], log_path: Path, environment: Mapping[str, str]) -> Process:
+        env = self.environment(**environment)
+        forks = self._fork_server(env)
+        with log_path.open("ab") as log, open(os.devnull, "rb") as nothing:
+            if forks is not None:
+                streams = (nothing.fileno(), log.fileno(), log.fileno())
+                return forks.start(command, env=env, streams=streams, start_new_session=True)
             return subprocess.Popen(
-                command,
+                [sys.executable, *command],
                 cwd=ROOT,
-                env=self.environment(**environment),
-                stdin=subprocess.DEVNULL,
+                env=env,
+                stdin=nothing,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
+
+    def _fork_server(self, env: Mapping[str, str]) -> ForkServer | None:
+        """Who forks a process with this environment: the site's own server if its settings are the usual ones.
+
+        Settings are read once, so what they were read from must be as it was: the environment and the files of keys.
+        """
+        if not FORKS or must_start_anew(env):
+            return None
+        usual = _for_settings(self.environment())
+        if _for_settings(env) != usual:
+            return fork_server()
+        keys = self._keys()
+        if self._forks is not None and (not self._forks.lives or self._forks_made_for != (usual, keys)):
+            # Its children die with it, and they may still run: so it stays until the site stops.
+            self._old_forks.append(self._forks)
+            self._forks = None
+        if self._forks is None:
+            self._forks = fork_server().with_django(usual)
+            self._forks_made_for = (usual, self._keys())  # made by reading the settings, if they were not there
+        return self._forks
+
+    def _keys(self) -> list[tuple[str, bytes]]:
+        return sorted((path.name, path.read_bytes()) for path in self.home.glob("keys/*") if path.is_file())
 
     def _wait_until_live(self) -> None:
         def live() -> bool:
@@ -192,3 +237,8 @@ class Site:
         except RigError as error:
             self.kill()
             raise RigError(f"{error}\n{tail(self.web_log)}") from None
+
+
+def _for_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what is read later than the settings are."""
+    return {name: value for name, value in env.items() if name != "LIBRARIAN_KILL_AT"}

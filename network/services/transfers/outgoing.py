@@ -12,7 +12,7 @@ from librarian.common.models import Category, Severity
 from network.models import GIVEN_UP, LIVE, OutgoingTransfer, TransferState
 from network.services.transfers.moves import failure_fields, move_transfer
 from network.services.transfers.remote_copies import note_remote_instances
-from network.services.transfers.retries import INBOX_FROM_ATTEMPT, Retry, is_given_up, next_try_at
+from network.services.transfers.retries import INBOX_FROM_ATTEMPT, Retry, is_given_up, pause
 
 INBOX_CODE = "transfer_failed"
 CALLER = "transfers"
@@ -67,10 +67,14 @@ def fail_outgoing(
     What nobody tries again by himself, and what has failed often, goes into the inbox.
     """
     fields = failure_fields(code=code, reason=reason, remedy=remedy)
-    given_up = is_given_up(transfer.attempt, retry)
+    spoilt = transfer.spoilt_attempts + (retry is Retry.AGAIN)
+    given_up = is_given_up(spoilt, retry)
+    next_try_at = None if given_up else timezone.now() + pause(transfer.attempt)
     try:
         with transaction.atomic():
-            move_transfer(transfer, to=TransferState.FAILED, next_try_at=next_try_at(transfer.attempt, retry), **fields)
+            move_transfer(
+                transfer, to=TransferState.FAILED, next_try_at=next_try_at, spoilt_attempts=spoilt, **fields
+            )
             if given_up:
                 facts = {"peer": transfer.peer_name, "code": fields["code"], "reason": fields["reason"]}
                 append_event(file=transfer.file, type="transfer_failed", actor=transfer.peer_name, facts=facts)
@@ -151,6 +155,7 @@ def next_attempts(given_up: Sequence[OutgoingTransfer], *, asked_by: str = "") -
             priority=old.priority,
             size_bytes=old.size_bytes,
             attempt=1 if asked_by else old.attempt + 1,
+            spoilt_attempts=0 if asked_by else old.spoilt_attempts,
         )
         for old in given_up
     ]

@@ -1,4 +1,8 @@
-"""Running the real command in a process of its own, with a home of its own."""
+"""Running the real command in a process of its own, with a home of its own.
+
+The process is forked from one that has imported the client (tests/rig/forks.py), unless its environment is one that
+only a new interpreter notices.
+"""
 
 import json
 import os
@@ -6,6 +10,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.rig.forks import fork_server, must_start_anew
+from tests.rig.servers import FORKS
 
 ROOT = Path(__file__).resolve().parents[3]
 NIGHT = [f"zen.2461364.{number:05}.sum.uvh5" for number in range(70)]
@@ -46,19 +53,24 @@ def environment_of(folder: Path, connections: dict, **more: str) -> dict[str, st
     return {**kept, "HOME": str(folder), "PYTHONPATH": str(ROOT), **more}
 
 
-def run_command(*words, cwd, env, stdin=None, timeout_seconds=120, **options) -> Ran:
-    given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
-    ended = subprocess.run(
-        command_line(*words),
-        cwd=cwd,
-        env=env,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
-        stdout=options.pop("stdout", subprocess.PIPE),
-        stderr=subprocess.PIPE,
-        **given,
-    )
+def run_command(*words, cwd, env, stdin=None, timeout_seconds=120, stdout=subprocess.PIPE) -> Ran:
+    if FORKS and not must_start_anew(env):
+        ended = fork_server().run(
+            command_line(*words)[1:], cwd=cwd, env=env, input=stdin, timeout=timeout_seconds, stdout=stdout
+        )
+    else:
+        given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
+        ended = subprocess.run(
+            command_line(*words),
+            cwd=cwd,
+            env=env,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            **given,
+        )
     assert "Traceback" not in ended.stderr
     assert "This should not happen" not in ended.stderr
     return Ran(ended.returncode, ended.stdout or "", ended.stderr)
