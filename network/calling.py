@@ -2,7 +2,7 @@
 
 The address of a peer was typed by a person, so whatever lies there may answer. Certificates are verified; redirects are
 not followed, so that our credentials go nowhere else; the clock covers the whole call, so that an answer that drips in
-byte by byte holds nobody up; no more bytes are read than the caller says. What the answers mean is for the callers to
+byte by byte holds nobody up; no more bytes and values are read than was said before. What the answers mean is for the callers to
 say.
 """
 
@@ -24,6 +24,7 @@ from librarian.common.parsers import InvalidJson, read_json
 from network.errors import NotALibrarian, PeerUnreachable
 
 MOST_BYTES = 64 * 1024
+MOST_PARTS = 300_000  # values of an answer: each takes far more memory than the bytes in which it came
 WAIT_SECONDS = 5.0  # for a connection, and unless told otherwise for each next part of an answer
 
 
@@ -140,6 +141,8 @@ def _shut(connected: socket.socket) -> None:
 def _content(account: Account, raw: bytes, most_bytes: int) -> Any:
     if len(raw) > most_bytes:
         raise NotALibrarian(f"{_named(account)} answers with more than {most_bytes} bytes to a short question.")
+    if raw.count(b",") > MOST_PARTS:
+        raise NotALibrarian(f"{_named(account)} answers with more than {MOST_PARTS} values.")
     try:
         return read_json(raw)
     except InvalidJson:

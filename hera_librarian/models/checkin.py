@@ -1,11 +1,23 @@
 """`checkin/update`, `checkin/status`: two sites compare the states of transfers."""
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from hera_librarian.models.types import WireId, WireModel, WireText
 from hera_librarian.transfer import TransferStatus
 
 MAX_TRANSFERS = 100_000
+
+
+def _not_too_many(value: Any) -> Any:
+    """Said before the entries are read: of an object all are read, and what is wrong with each is kept meanwhile."""
+    if isinstance(value, dict) and len(value) > MAX_TRANSFERS:
+        raise ValueError(f"must have at most {MAX_TRANSFERS} entries")
+    return value
+
+
+Bounded = BeforeValidator(_not_too_many)
 
 
 class TransferFailure(WireModel):
@@ -28,8 +40,8 @@ class CheckinUpdateRequest(WireModel):
     source_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
     destination_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
     new_status: TransferStatus
-    counterparts: dict[int, int] = Field(default={}, max_length=MAX_TRANSFERS)
-    failures: dict[int, TransferFailure] = Field(default={}, max_length=MAX_TRANSFERS)
+    counterparts: Annotated[dict[int, int], Bounded] = {}
+    failures: Annotated[dict[int, TransferFailure], Bounded] = {}
 
 
 class CheckinUpdateResponse(WireModel):
@@ -47,7 +59,7 @@ class CheckinStatusRequest(WireModel):
 
     source_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
     destination_transfer_ids: list[WireId] = Field(max_length=MAX_TRANSFERS)
-    counterparts: dict[int, int] = Field(default={}, max_length=MAX_TRANSFERS)
+    counterparts: Annotated[dict[int, int], Bounded] = {}
 
 
 class CheckinStatusResponse(WireModel):

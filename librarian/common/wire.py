@@ -23,6 +23,7 @@ from librarian.common.errors import ArchiveError, InvalidRequest
 from librarian.common.handlers import page_not_found
 
 MAX_FIELDS_SHOWN = 20
+MAX_FIELDS_READ = 1_000  # all that is wrong is put into words at once, which takes a thousand bytes for each
 ADMIN_MAX_RESULTS = 10_000
 
 
@@ -124,6 +125,8 @@ unknown_endpoint.login_required = False  # asks nobody who they are
 def _invalid_message(problem: ValidationError) -> InvalidMessage:
     """All wrong fields with what was expected of each, the first one in the reason. Values are not repeated."""
     fields: dict[str, str] = {}
+    if (wrong := problem.error_count()) > MAX_FIELDS_READ:
+        return InvalidMessage(f"{wrong} values of the message are not as they should be.", fields=fields)
     for error in problem.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELDS_SHOWN]:
         name = ".".join(str(part) for part in error["loc"])[:200] or "body"
         fields.setdefault(name, error["msg"].removeprefix("Value error, "))

@@ -17,7 +17,7 @@ from librarian.common.errors import ArchiveError, InvalidRequest, NotFound
 from network.errors import NoSuchInvitation
 from network.models import Peer
 from network.services.connections import check_peer
-from network.services.inviting import welcome
+from network.services.inviting import refuse_unknown, welcome
 from network.services.pairing_code import LONGEST_SECRET, own_name
 
 GUESSES = "pairing code"  # what the lock-out counts guesses under; with its blank no account can be called so
@@ -70,14 +70,15 @@ class Pairing(APIView):
     )
     def post(self, request: Request) -> Response:
         """Pair the calling site with this one. The secret of the invitation is the bearer token. May be repeated."""
-        given = NewPair(data=request.data)
-        given.is_valid(raise_exception=True)
         secret = credential_of(request, "bearer") or ""
         if not secret or len(secret) > LONGEST_SECRET:
             raise InvalidRequest(
                 "The secret of an invitation is missing.", remedy="Send it as 'Authorization: Bearer <secret>'."
             )
         try:
+            refuse_unknown(secret)
+            given = NewPair(data=request.data)  # read for those alone who know a secret
+            given.is_valid(raise_exception=True)
             authenticator = welcome(secret=secret, address=client_address(request) or "", **given.validated_data)
         except NoSuchInvitation:
             count_wrong_secret(request, GUESSES)

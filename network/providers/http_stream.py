@@ -181,7 +181,7 @@ class Stream:
         body = Body(self._blocks(start, stop), stop - start, self._pace, self._count) if start < stop else b""
         self._position = start
         self._arrived(self._request("PATCH", {**BODY, "Upload-Offset": str(start)}, body))
-        if self._offset == start < self._length:
+        if self._offset <= start < self._length:
             raise _Trouble("The peer took nothing of what was sent.")
 
     def _blocks(self, start: int, stop: int) -> Iterator[memoryview]:

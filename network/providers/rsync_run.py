@@ -100,6 +100,7 @@ class Run:
                         self._said = (self._said + block)[-MOST_COMPLAINTS:]
                     else:
                         *lines, rest = re.split(rb"[\r\n]", rest + block)
+                        rest = rest[-MOST_COMPLAINTS:]  # the far end may print without ever ending a line
                         yield from lines
         yield rest
 

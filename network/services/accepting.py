@@ -20,7 +20,7 @@ from hera_librarian.features import LOCAL, RSYNC
 from librarian.common import steps
 from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, Conflict, LostRace, NoStore, StoreUnavailable
-from network.models import IncomingTransfer, TransferState
+from network.models import IncomingTransfer, Peer, TransferState
 from network.services.naming import fix_site_name
 from network.services.offers import Known, Offer, Sender, is_same, is_silent, judge, look_up, read_offers
 from network.services.transfers import fail_incoming
@@ -64,6 +64,7 @@ class Superseded(ArchiveError):
 def accept_parts(offers: Sequence[Offer], sender: Sender) -> Accepted:
     """Take what can be taken; each offer gets its transfer or its error. Repeating it answers the same again."""
     fix_site_name()  # from now on another site knows this one by its name
+    _remember_features(sender)
     read_offers(offers, sender)
     for left in reversed(range(TRIES)):
         known = look_up(offers)
@@ -79,6 +80,13 @@ def accept_parts(offers: Sequence[Offer], sender: Sender) -> Accepted:
             continue
         return _answer(offers, store)
     raise AssertionError("unreachable")
+
+
+def _remember_features(sender: Sender) -> None:
+    """What a peer said it understands counts for our own calls too, until it answers one of them otherwise."""
+    known = Peer.objects.filter(name=sender.peer_name, features=[])
+    if sender.features and sender.peer_name:
+        known.update(features=list(sender.features))
 
 
 def _answer(offers: Sequence[Offer], store: Store | None) -> Accepted:

@@ -29,6 +29,7 @@ __all__ = ["call_peer", "reachable", "read_answer"]
 
 TIMEOUT_SECONDS = 30.0
 MOST_BYTES = 16 * 2**20
+MOST_FAULTS = 1_000
 
 Message = TypeVar("Message", bound=BaseModel)
 
@@ -157,6 +158,8 @@ def _failure(account: Account, found: Answer) -> PeerProblem:
 
 def _where(problem: ValidationError) -> str:
     """The first thing that is wrong, by its place: what the other side sent is not repeated."""
+    if (wrong := problem.error_count()) > MOST_FAULTS:  # putting all of them into words takes memory
+        return f"in {wrong} places"
     first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "all of it"
     return f"{place[:100]} ({first['type']})"

@@ -13,6 +13,7 @@ from hera_librarian.checksums import parse_checksum
 from hera_librarian.features import HOLDINGS
 from hera_librarian.models.clone import CloneHoldingsRequest, CloneHoldingsResponse
 from hera_librarian.models.search import FileSearchRequest, FileSearchResponses
+from hera_librarian.models.types import MAX_ID
 from librarian.common.errors import ArchiveError
 from network.errors import NotALibrarian, PeerAnswered
 from network.models import Peer
@@ -20,6 +21,7 @@ from network.services.calls import call_peer
 from network.services.portions import portions
 
 FILES_AT_ONCE = 1_000
+MOST_CHECKSUMS = 4  # of one file; a peer that tells more of them is not compared with
 NOTHING_FOUND = "No files found."  # the protocol's words; anything else under 404 is a failure
 
 
@@ -50,10 +52,13 @@ class Word:
             return False
         if self.digest:
             return self.digest == self.file.digest
-        answers = [agrees(self.file, checksum) for checksum in self.checksums]
-        if False in answers:
-            return False
-        return None if None in answers or not answers else True
+        is_unclear = not self.checksums
+        for checksum in self.checksums[:MOST_CHECKSUMS]:  # each of another algorithm reads our bytes once more
+            answer = agrees(self.file, checksum)
+            if answer is False:
+                return False
+            is_unclear |= answer is None
+        return None if is_unclear or len(self.checksums) > MOST_CHECKSUMS else True
 
     @property
     def is_held(self) -> bool:
@@ -90,7 +95,7 @@ def ask_by_name(peer: Peer, file: File) -> Word:
         copy.store_id
         for each in found
         for copy in each.instances
-        if copy.available and copy.store_id is not None and copy.store_id >= 0
+        if copy.available and copy.store_id is not None and 0 <= copy.store_id <= MAX_ID
     ]
     return Word(
         file,
@@ -139,6 +144,6 @@ def _ask_many(peer: Peer, files: Sequence[File]) -> list[Word]:
         if holding is None:
             words.append(Word(file))
             continue
-        ids = tuple(dict.fromkeys(each for each in holding.store_ids if each >= 0))
+        ids = tuple(dict.fromkeys(each for each in holding.store_ids if 0 <= each <= MAX_ID))
         words.append(Word(file, ids, checksums=(holding.checksum,), digest=holding.digest, size_bytes=holding.size))
     return words

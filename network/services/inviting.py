@@ -15,6 +15,7 @@ from accounts.rules import check_grant
 from librarian.common.audit import record_act
 from librarian.common.errors import Conflict, InvalidRequest
 from network.errors import InvitationNotValid, NoSuchInvitation
+from network.models import Peer
 from network.services.pairing_code import (
     Direction,
     PairingCode,
@@ -89,6 +90,12 @@ def withdraw_invitation(invitation: Invitation, *, actor: User | None, address: 
         record_act(actor=actor, action="withdraw_invitation", subject=str(invitation), address=address)
 
 
+def refuse_unknown(secret: str) -> None:
+    """Raise NoSuchInvitation for a secret of none. Asked before anything that a stranger sent is read; locks nothing."""
+    if not Invitation.objects.filter(code_digest=digest_of(secret)).exists():
+        raise NoSuchInvitation("There is no such invitation here.")
+
+
 def welcome(*, secret: str, proof: str, name: str, url: str, port: int, authenticator: str, address: str = "") -> str:
     """Take a site in that shows the secret of an invitation: its account here, and the peer, in one transaction.
 
@@ -116,14 +123,19 @@ def welcome(*, secret: str, proof: str, name: str, url: str, port: int, authenti
         actor = invitation.created_by
         if actor is not None and not actor.may(Level.ADMIN):
             raise InvitationNotValid("Whoever made this invitation may not invite sites any more.")
-        is_known = invitation.proof_digest == digest_of(proof) or invitation.site_name == name
+        is_repeat = bool(invitation.proof_digest)
+        if is_repeat and not _pair_stands(name):
+            raise InvitationNotValid("The pair that this invitation made was removed, and each counts once.")
+        is_known = is_repeat or invitation.site_name == name
         refuse_account(
             name,
             may_replace=is_known,
             remedy=f"The people of {own_name()} have to invite the site under its name, or to remove what is there.",
         )
         password = new_secret()
-        open_account(actor=actor, name=name, password=password, level=invitation.level, address=address)
+        # what people changed since the first call stays: a repeat gives fresh credentials, and no more
+        level = Level.NONE if is_repeat else invitation.level
+        open_account(actor=actor, name=name, password=password, level=level, address=address)
         know_peer(
             actor=actor,
             name=name,
@@ -136,6 +148,11 @@ def welcome(*, secret: str, proof: str, name: str, url: str, port: int, authenti
         facts = {"url": account.url, "port": account.port, "level": Level(invitation.level).name}
         record_act(actor=actor, action="welcome_peer", subject=f"peer {name}", facts=facts, address=address)
     return f"{name}:{password}"
+
+
+def _pair_stands(name: str) -> bool:
+    """True while both halves of a pair are here."""
+    return User.objects.filter(username=name).exists() and Peer.objects.filter(name=name).exists()
 
 
 def _claim(secret: str, proof: str, name: str) -> Invitation:

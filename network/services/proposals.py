@@ -4,6 +4,7 @@ What is wrong with one file, or with one of the ways that a peer offers, must no
 so an answer is not read as one message. Of what a peer names nothing is used that has not passed here.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from network.models import OutgoingTransfer, Peer
 from network.providers.streams import stream_bytes_of
 
 MOST_WAYS = 32
+MOST_WAY_CHARACTERS = 4_096  # kept with every batch, and read with it
 _WAY: TypeAdapter[Any] = TypeAdapter(AsyncTransferManager)
 
 
@@ -175,5 +177,6 @@ def _ways(value: Any) -> dict[str, dict[str, Any]]:
             _WAY.validate_python(way)
         except ValidationError:
             continue
-        ways[label] = dict(way)
+        if len(json.dumps([label, way])) <= MOST_WAY_CHARACTERS:
+            ways[label] = dict(way)
     return ways

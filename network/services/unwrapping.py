@@ -8,7 +8,7 @@ in rows and pages.
 import json
 from typing import Any
 
-from librarian.common.texts import storable
+from librarian.common.texts import UNPRINTABLE, storable
 
 MOST_CHARACTERS = 1000
 MOST_REASONS = 3
@@ -55,4 +55,5 @@ def _fault(item: dict[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
-    return storable(" ".join(text.split()), MOST_CHARACTERS)
+    """One line without control characters: it ends in logs and on terminals too."""
+    return storable(UNPRINTABLE.sub("\ufffd", " ".join(text.split())), MOST_CHARACTERS)

@@ -97,9 +97,8 @@ def test_enumerations_are_numbers_on_the_wire():
     with pytest.raises(ValidationError):
         CheckinUpdateRequest(source_transfer_ids=[], destination_transfer_ids=[], new_status="FAILED")
     states = CheckinStatusResponse(source_transfer_status={1: None}, destination_transfer_status={5: 1, "1": 3})
-    assert (
-        states.model_dump_json() == '{"source_transfer_status":{"1":null},"destination_transfer_status":{"5":1,"1":3}}'
-    )
+    said = states.model_dump_json(exclude={"failures"})  # which is ours
+    assert said == '{"source_transfer_status":{"1":null},"destination_transfer_status":{"5":1,"1":3}}'
     user = UserAdministrationCreationRequest(username="a", password="b", permission=100)
     assert user.permission is AuthLevel.ADMIN
     assert '"permission":100' in user.model_dump_json()

@@ -179,15 +179,18 @@ class Member:
         """Run jobs, by default all that have to do with transfers."""
         return self.jobs.run(*(names or ALL), check=check, **options)
 
-    def run_through_death(self, *names: str) -> bool:
-        """Run jobs one by one although one may be killed; True if one was."""
-        died = False
+    def run_through_death(self, *names: str) -> list[str]:
+        """Run jobs one by one although one may fail or be killed; what became of those, for a message."""
+        mishaps = []
         for name in names or ALL:
             try:
-                self.jobs.run(name, check=False)
+                (run,) = self.jobs.run(name, check=False)
             except Killed:
-                died = True
-        return died
+                mishaps.append(f"{name} was killed")
+            else:
+                if run["outcome"] != "succeeded":
+                    mishaps.append(f"{name} {run['outcome']}: {run['error'][-2000:]}")
+        return mishaps
 
 
 @contextmanager
@@ -223,14 +226,13 @@ def settle(*members: Member, rounds: int = 12) -> None:
     """Run all jobs of all sites, time passing in between, until nothing moves. AssertionError if that never comes."""
     still: dict[str, Any] = {}
     for _ in range(rounds):
-        for member in members:
-            member.run_through_death()
+        mishaps = [each for member in members for each in member.run_through_death()]
         still = {member.name: moving for member in members if (moving := member.audit("moving"))}
         if not still:
             return
         for member in members:
             member.audit("pass_time")
-    raise AssertionError(f"still moving after {rounds} rounds: {still}")
+    raise AssertionError("\n".join([f"still moving after {rounds} rounds: {still}", *mishaps]))
 
 
 def assert_arrived(sender: Member, receiver: Member, *names: str) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.utils import timezone
 
+from files.models import RemoteInstance
 from files.services.events import append_event
 from librarian.common.errors import Conflict, LostRace
 from librarian.common.inbox import clear_matching, report_error
 from librarian.common.models import Category, Severity
 from network.models import GIVEN_UP, LIVE, OutgoingTransfer, TransferState
 from network.services.transfers.moves import failure_fields, move_transfer
-from network.services.transfers.remote_copies import note_remote_instances
+from network.services.transfers.remote_copies import Copy, note_remote_instances
 from network.services.transfers.retries import INBOX_FROM_ATTEMPT, Retry, is_given_up, pause
 
 INBOX_CODE = "transfer_failed"
@@ -38,6 +39,7 @@ def complete_many(arrived: Sequence[tuple[OutgoingTransfer, int]]) -> int:
     """
     if not arrived:
         return 0
+    arrived = list({transfer.pk: (transfer, store_id) for transfer, store_id in reversed(arrived)}.values())
     peer_name = arrived[0][0].peer_name
     keys = [transfer.pk for transfer, _ in arrived]
     now = timezone.now()
@@ -50,13 +52,32 @@ def complete_many(arrived: Sequence[tuple[OutgoingTransfer, int]]) -> int:
             reason="",
             remedy="",
         )
-        note_remote_instances([(transfer.file, store_id) for transfer, store_id in arrived], peer_name=peer_name)
+        note_remote_instances(_copies_to_note(arrived, peer_name), peer_name=peer_name)
         for transfer, _ in arrived:
             if transfer.attempt >= INBOX_FROM_ATTEMPT or transfer.asked_by:
                 clear_matching(code=INBOX_CODE, caller=CALLER, target=_target(transfer), cleared_by="the file arrived")
     for transfer, _ in arrived:
         transfer.refresh_from_db(fields=["state", "changed_at", "finished_at", "code", "reason", "remedy"])
     return completed
+
+
+def _copies_to_note(arrived: Sequence[tuple[OutgoingTransfer, int]], peer_name: str) -> list[Copy]:
+    """The copies that completions tell of. A transfer that had ended tells of one more only where none is noted.
+
+    Else a peer could fill the history of a file for ever, by naming another store each time.
+    """
+    over = [transfer.file_id for transfer, _ in arrived if not transfer.is_live]
+    noted = set(
+        RemoteInstance.objects.filter(peer_name=peer_name, file__in=over).values_list("file", "peer_store_id")
+        if over
+        else ()
+    )
+    full = {file_id for file_id, _ in noted}
+    return [
+        (transfer.file, store_id)
+        for transfer, store_id in arrived
+        if transfer.file_id not in full or (transfer.file_id, store_id) in noted
+    ]
 
 
 def fail_outgoing(
