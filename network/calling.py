@@ -2,8 +2,8 @@
 
 The address of a peer was typed by a person, so whatever lies there may answer. Certificates are verified; redirects are
 not followed, so that our credentials go nowhere else; the clock covers the whole call, so that an answer that drips in
-byte by byte holds nobody up; no more bytes and values are read than was said before. What the answers mean is for the callers to
-say.
+byte by byte holds nobody up; no more bytes and values are read than was said before. What the answers mean
+is for the callers to say.
 """
 
 import json

@@ -13,13 +13,15 @@ from accounts.authentication import PingAuthentication, credential_of
 from accounts.levels import Level
 from accounts.lockout import count_wrong_secret
 from accounts.permissions import level_required
-from librarian.common.errors import ArchiveError, InvalidRequest, NotFound
+from librarian.common.errors import ArchiveError, Busy, InvalidRequest, NotFound
+from librarian.common.leases import acquire
 from network.errors import NoSuchInvitation
 from network.models import Peer
 from network.services.connections import check_peer
 from network.services.inviting import refuse_unknown, welcome
 from network.services.pairing_code import LONGEST_SECRET, own_name
 
+CHECK_SECONDS = 60  # longer than a try takes
 GUESSES = "pairing code"  # what the lock-out counts guesses under; with its blank no account can be called so
 
 
@@ -105,6 +107,15 @@ class PairingCheck(APIView):
         peer = Peer.objects.filter(name=name).first()
         if peer is None:
             raise NotFound(f"There is no Librarian called {name} here.", remedy="Only the account of a peer is called.")
+        lease = acquire(job="pairing_check", target=name, seconds=CHECK_SECONDS)
+        if lease is None:  # else a site that never answers could keep every worker of the web server waiting
+            raise Busy(f"{name} is being called already.", retry_after_seconds=CHECK_SECONDS)
+        try:
+            return Response(CallBack(self._call(peer, request)).data)
+        finally:
+            lease.release()
+
+    def _call(self, peer: Peer, request: Request) -> dict[str, Any]:
         try:
             found = check_peer(peer=peer, actor=request.user, address=client_address(request) or "")
         except ArchiveError as problem:
@@ -113,4 +124,4 @@ class PairingCheck(APIView):
         else:
             met = {"ok": True, "latency_seconds": found.latency_seconds, "notes": list(found.notes)}
             met |= {"reason": "", "suggested_remedy": ""}
-        return Response(CallBack(met).data)
+        return met

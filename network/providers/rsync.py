@@ -2,7 +2,8 @@
 
 The batch is laid out as a tree of symbolic links that mirrors the destinations, and that tree is sent. What is under
 way lies in a directory of its own beside its destination, so that no file there looks whole before it is, and the next
-attempt goes on with it. When only some files could be sent, rsync itself is asked which ones differ still.
+attempt goes on with it. What has its name already is left as it is: the peer reads it and says if it is not the file.
+When only some files could be sent, rsync itself is asked which ones differ still.
 """
 
 import functools
@@ -167,7 +168,7 @@ class _Batch:
 
     def send(self) -> list[Outcome]:
         """The outcome of every parcel. Raises CouldNotStart when no byte went and the reason concerns all of them."""
-        run = self._run()
+        run = self._run("--ignore-existing")  # nothing over there is overwritten, whatever path the peer named
         if run.was_stopped:
             return [stopped(parcel) for parcel in self._parcels.values()]
         if run.exit_code == 0:

@@ -15,12 +15,14 @@ from hera_librarian.models.clone import CloneHoldingsRequest, CloneHoldingsRespo
 from hera_librarian.models.search import FileSearchRequest, FileSearchResponses
 from hera_librarian.models.types import MAX_ID
 from librarian.common.errors import ArchiveError
+from librarian.common.texts import UNPRINTABLE
 from network.errors import NotALibrarian, PeerAnswered
 from network.models import Peer
 from network.services.calls import call_peer
 from network.services.portions import portions
 
 FILES_AT_ONCE = 1_000
+MOST_CHARACTERS = 1_000
 MOST_CHECKSUMS = 4  # of one file; a peer that tells more of them is not compared with
 NOTHING_FOUND = "No files found."  # the protocol's words; anything else under 404 is a failure
 
@@ -42,8 +44,8 @@ class Word:
 
     @property
     def found(self) -> str:
-        """Its checksums, for people."""
-        return ", ".join(self.checksums)
+        """Its checksums, for people: one line, whatever the peer sent."""
+        return UNPRINTABLE.sub("\ufffd", ", ".join(self.checksums[:MOST_CHECKSUMS]))[:MOST_CHARACTERS]
 
     @cached_property
     def is_same(self) -> bool | None:

@@ -91,7 +91,7 @@ def withdraw_invitation(invitation: Invitation, *, actor: User | None, address: 
 
 
 def refuse_unknown(secret: str) -> None:
-    """Raise NoSuchInvitation for a secret of none. Asked before anything that a stranger sent is read; locks nothing."""
+    """Raise NoSuchInvitation for a secret of none. For a look before anything that a stranger sent is read."""
     if not Invitation.objects.filter(code_digest=digest_of(secret)).exists():
         raise NoSuchInvitation("There is no such invitation here.")
 

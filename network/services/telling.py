@@ -22,9 +22,9 @@ from librarian.common import steps
 from network.errors import PeerAnswered, PeerProblem
 from network.models import GIVEN_UP, OutgoingTransfer, Peer, TransferState
 from network.services.calls import call_peer
+from network.services.comparing import retry_after
 from network.services.portions import portions
 from network.services.settling import Failure, fail
-from network.services.transfers import Retry
 from network.services.turns import peers_to_serve, turn_with
 
 BATCH = 1_000
@@ -199,7 +199,7 @@ def as_said(transfer: OutgoingTransfer, status: TransferStatus, said: TransferFa
         code=said.code or ("cancelled_at_peer" if word == "cancelled" else "failed_at_peer"),
         reason=said.reason or f"{transfer.peer_name} says that it {word}, and not why.",
         remedy=said.suggested_remedy or "Ask the people of that site, whose log says why, if it repeats.",
-        retry=Retry.PASSING if said.passing else Retry.AGAIN,
+        retry=retry_after(said, is_cancelled=status == TransferStatus.CANCELLED),
     )
 
 

@@ -90,6 +90,16 @@ def test_an_answer_is_bounded_by_what_the_caller_expects(peer, standin):
         call_peer(peer, PATH, None, Words, most_bytes=1000)
 
 
+@pytest.mark.parametrize(("wrong", "said"), [(2_000, "in 2000 places"), (400_000, "more than 300000 values")])
+def test_an_answer_of_countless_faults_is_not_put_into_words(peer, standin, wrong, said):
+    class Ids(BaseModel):
+        ids: list[int]
+
+    standin.answers[PATH] = (200, {"ids": [""] * wrong})
+    with pytest.raises(NotALibrarian, match=said):
+        call_peer(peer, PATH, MESSAGE, Ids)
+
+
 def test_a_slow_answer_is_waited_for_as_long_as_the_caller_says(peer, start_raw, monkeypatch):
     monkeypatch.setattr(calling, "WAIT_SECONDS", 0.3)
 
@@ -157,6 +167,8 @@ def test_what_it_says_ends_in_no_row_as_something_that_no_row_holds(peer, standi
     peer.refresh_from_db()
     assert peer.last_error == problem.reason
     assert "\n" not in problem.reason
+    problem = said(peer, (500, {"reason": "a\x1b[2Jb"}), standin)  # would clear the terminal of who reads the log
+    assert problem.reason.isprintable()
 
 
 def test_a_no_is_an_answer_and_no_failure(peer, standin):

@@ -12,6 +12,7 @@ from librarian.common.models import ErrorRecord
 from network.models import OutgoingTransfer, StandingOrder
 from network.services import holdings
 from network.services.choosing import choose_files
+from network.services.held import MOST_CHECKSUMS
 from network.services.holdings import confirm_remote_instances, drop_duplicate_remote_instances
 from tests.make import make_file, make_instance, make_remote_instance, make_store
 from tests.network.destination import COMPLETED, FAILED, INITIATED, ONGOING, STAGED, Destination
@@ -102,6 +103,43 @@ def test_what_cannot_be_compared_stays_as_it_is(start_south):
     south.files[remote.file.name]["checksum"] = "md5:::" + "0" * 32
     assert confirm_remote_instances() == counts(unclear=1)
     assert RemoteInstance.objects.get().confirmed_at == OLD
+
+
+@BOTH_KINDS
+def test_store_ids_that_no_column_holds_are_not_believed(start_south, features):
+    south = start_south(features)
+    remotes = [make_remote() for _ in range(2)]
+    south.hold(remotes[0].file, store_ids=[2**40, 3])
+    south.hold(remotes[1].file, store_ids=[2**40])
+    assert confirm_remote_instances() == counts(confirmed=1, lost=1)
+
+
+def test_ever_new_checksums_do_not_make_us_read_a_file_for_each(start_south, monkeypatch):
+    south = start_south(())
+    remote = make_remote()
+    south.hold(remote.file)
+    status, found = 200, []
+    for number in range(50):
+        south.files[remote.file.name]["checksum"] = f"md5:::{number:032x}"
+        south.standin.messages.append({"name": remote.file.name})
+        status, entries = south.search()
+        found += entries
+    south.standin.answers["v2/search/file"] = (status, found)
+    read = []
+    monkeypatch.setattr("network.services.held._computed", lambda file, algorithm: read.append(file))
+    assert confirm_remote_instances() == counts(unclear=1)
+    assert len(read) == MOST_CHECKSUMS
+
+
+def test_what_a_peer_calls_a_checksum_is_one_line_for_people(start_south):
+    south = start_south()
+    remote = make_remote()
+    south.hold(remote.file, content=b"others")
+    south.files[remote.file.name]["checksum"] = "\x1b[2J\n" + "x" * 5_000
+    assert confirm_remote_instances()["different"] == 1
+    message = ErrorRecord.objects.get(code="other_bytes_at_peer").message
+    assert message.isprintable()
+    assert len(message) < 2_000
 
 
 def test_one_that_became_foreign_is_asked_as_such(start_south):

@@ -202,7 +202,8 @@ def test_an_answer_is_believed_piece_by_piece(store, start_south):
         items[twice.pk]["destination_transfer_id"] = items[climbing.pk]["destination_transfer_id"]
         del items[missing.pk]
         stray = {**items[good.pk], "source_transfer_id": 10**6}
-        ways = {"new": {"wormhole": 1}, **south.offers}
+        long_way = {**south.offers["local"], "padding": "x" * 10_000}  # would be read with every row of the batch
+        ways = {"new": {"wormhole": 1}, "long": long_way, **south.offers}
         return status, {**answer, "uploads": [*items.values(), stray, 7], "async_transfer_providers": ways}
 
     south.standin.answers["v2/clone/batch_stage"] = crooked

@@ -15,6 +15,7 @@ from accounts.levels import Level
 from accounts.models import Invitation, User
 from hera_librarian.authenticator import authorization_header
 from librarian.common.errors import InvalidRequest, LevelTooLow, Refused
+from librarian.common.leases import acquire
 from librarian.common.models import AuditEntry
 from network.errors import InvitationNotValid, NotALibrarian, PeerAnswered, PeerUnreachable
 from network.models import Peer
@@ -136,6 +137,23 @@ def test_a_code_counts_once_and_the_same_site_may_repeat():
     assert User.objects.get(username="north").check_password(again.partition(":")[2])
 
 
+def test_a_used_code_brings_nothing_back_that_people_took_away():
+    code = invite(actor=None)
+    welcomed(code)
+    User.objects.filter(username="north").update(level=Level.READONLY)
+    welcomed(code)
+    assert User.objects.get(username="north").level == Level.READONLY
+    Peer.objects.all().delete()
+    with pytest.raises(InvitationNotValid, match="was removed"):
+        welcomed(code)
+    assert not Peer.objects.exists()
+    make_peer("north")
+    User.objects.filter(username="north").delete()
+    with pytest.raises(InvitationNotValid, match="was removed"):
+        welcomed(code)
+    assert not User.objects.filter(username="north").exists()
+
+
 def test_a_code_ends_with_its_time_and_with_the_rights_of_whoever_made_it(cast):
     late, orphan = invite(actor=None), invite(actor=cast["admin"])
     Invitation.objects.filter(created_by=None).update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -228,6 +246,15 @@ def test_the_secret_opens_and_guesses_are_locked_out_without_locking_the_secret(
     assert good.headers["Cache-Control"] == "no-store"
 
 
+def test_nothing_of_a_stranger_is_read_before_his_secret_is_known():
+    headers = {"Authorization": "Bearer guessed"}
+    answer = Client().post("/api/v3/pairing/", b"[" * 10**6, content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_invitation")
+    headers = {"Authorization": f"Bearer {secret_of(invite(actor=None))}"}
+    answer = Client().post("/api/v3/pairing/", b"[" * 10**6, content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"name": "x" * 65}, {"name": "a b"}, {"url": "ftp://x"}, {"port": 0}, {"proof": "short"}, {"authenticator": ""}],
@@ -253,6 +280,11 @@ def test_only_the_account_of_a_peer_is_called_back(cast, standin):
     told = ask().json()
     assert told["ok"] is False
     assert "cannot be reached" in told["reason"]
+    lease = acquire(job="pairing_check", target="callback", seconds=60)
+    busy = ask()  # one call at a time, whatever it does with ours
+    assert (busy.status_code, busy.headers["Retry-After"]) == (503, "60")
+    lease.release()
+    assert ask().status_code == 200
 
 
 # --- The accepting side -----------------------------------------------------------------------------------------------

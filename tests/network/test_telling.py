@@ -76,7 +76,8 @@ def test_what_the_peer_has_failed_is_failed_with_its_reason(south):
         passing.remote_transfer_id: {"code": "store_full", "reason": "It is full.", "passing": True},
         lasting.remote_transfer_id: {"code": "content_mismatch", "reason": "a is not b.", "suggested_remedy": "Look."},
     }
-    OutgoingTransfer.objects.update(attempt=5)
+    OutgoingTransfer.objects.update(attempt=5, spoilt_attempts=4)
+    OutgoingTransfer.objects.filter(pk=cancelled.pk).update(spoilt_attempts=0)
     assert tell_peers()["failed"] == 3
     for each in (passing, lasting, cancelled):
         each.refresh_from_db()
@@ -84,6 +85,7 @@ def test_what_the_peer_has_failed_is_failed_with_its_reason(south):
     assert passing.next_try_at is not None
     assert (lasting.code, lasting.remedy, lasting.next_try_at) == ("content_mismatch", "Look.", None)
     assert (cancelled.state, cancelled.code) == ("failed", "cancelled_at_peer")
+    assert cancelled.next_try_at is None  # a person there refused it
     assert south.told("v2/clone/fail") == []
     assert tell_peers() == {"told": 0, "failed": 0, "left": 0}  # it knows
 

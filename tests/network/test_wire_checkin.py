@@ -162,7 +162,7 @@ def failure(**said):
     ],
 )
 def test_a_receiver_reports_a_failure(update, said, attempt, tried_again):
-    transfer = make_outgoing(peer="north", attempt=attempt)
+    transfer = make_outgoing(peer="north", attempt=attempt, spoilt_attempts=attempt - 1)
     extensions = {"failures": {transfer.pk: said}, "counterparts": {transfer.pk: 7}} if said else {}
     answer = update(FAILED, outgoing=[transfer], **extensions)
     assert answer["modified_source_transfer_ids"] == [transfer.pk]
@@ -226,3 +226,16 @@ def test_status_of_what_is_not_the_callers_is_unknown(ask, store):
     own = ask(outgoing=[outgoing.pk], incoming=[incoming.pk])
     assert own["source_transfer_status"] == {str(outgoing.pk): 2}
     assert own["destination_transfer_status"] == {str(incoming.pk): 0}
+
+
+# --- Messages that are too much ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["counterparts", "failures"])
+def test_a_table_of_countless_faults_is_refused_before_it_is_read(wire, north, table):
+    body = {"source_transfer_ids": [], "destination_transfer_ids": [], "new_status": 1}
+    status, answer = wire.refused("checkin/update", body | {table: dict.fromkeys(range(100_001), "x")}, user="north")
+    assert (status, answer["fields"]) == (422, {table: "must have at most 100000 entries"})
+    status, answer = wire.refused("checkin/update", body | {table: dict.fromkeys(range(2_000), "x")}, user="north")
+    assert (status, answer["fields"]) == (422, {})
+    assert answer["reason"] == "2000 values of the message are not as they should be."

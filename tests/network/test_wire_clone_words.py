@@ -3,7 +3,7 @@
 import pytest
 from django_q.models import OrmQ
 
-from files.models import RemoteInstance, UploadState
+from files.models import FileEvent, RemoteInstance, UploadState
 from librarian.common.models import ErrorRecord
 from network.models import IncomingTransfer, OutgoingTransfer, TransferState
 from tests.make import make_file, make_store, make_user
@@ -184,6 +184,32 @@ def test_an_administrator_closes_one_by_hand(wire, south):
     wire.ok("clone/complete", completion(transfer, destination_transfer_id=-1), user="admin")
     assert state_of(transfer) == COMPLETED
     assert RemoteInstance.objects.get().peer_name == "south"
+
+
+def test_nobody_else_closes_one_by_hand(wire, south):
+    transfer = make_outgoing(state=CANCELLED, remote_id=None, reason="given up")
+    status, answer = wire.refused("clone/complete", completion(transfer, destination_transfer_id=-1), user="south")
+    assert (status, answer["reason"]) == (400, "Could not find transfer.")
+    assert not RemoteInstance.objects.exists()
+
+
+@pytest.mark.parametrize("state", [STAGED, FAILED])
+def test_a_site_that_names_ever_new_stores_fills_no_history(wire, south, state):
+    transfer = make_outgoing(state=state, reason="given up" if state == FAILED else "")
+    for store_id in (1, 2, 3, 1):
+        wire.ok("clone/complete", completion(transfer, store_id=store_id), user="south")
+    said = [full(transfer, store_id=store_id) for store_id in (4, 5)]
+    wire.ok("clone/batch_complete", {"completions": said}, user="south")
+    assert list(RemoteInstance.objects.values_list("peer_store_id", flat=True)) == [1]
+    assert FileEvent.objects.filter(file=transfer.file, type="remote_copy_noted").count() == 1
+
+
+def test_one_word_counts_for_each_transfer_of_a_batch(wire, south):
+    transfer = make_outgoing()
+    said = [full(transfer, store_id=store_id) for store_id in (1, 2, 3)]
+    results = wire.ok("clone/batch_complete", {"completions": said}, user="south")["results"]
+    assert [each["accepted"] for each in results] == [True] * 3
+    assert list(RemoteInstance.objects.values_list("peer_store_id", flat=True)) == [1]
 
 
 def test_what_was_never_sent_cannot_be_complete(wire, south):

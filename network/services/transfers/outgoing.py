@@ -93,9 +93,7 @@ def fail_outgoing(
     next_try_at = None if given_up else timezone.now() + pause(transfer.attempt)
     try:
         with transaction.atomic():
-            move_transfer(
-                transfer, to=TransferState.FAILED, next_try_at=next_try_at, spoilt_attempts=spoilt, **fields
-            )
+            move_transfer(transfer, to=TransferState.FAILED, next_try_at=next_try_at, spoilt_attempts=spoilt, **fields)
             if given_up:
                 facts = {"peer": transfer.peer_name, "code": fields["code"], "reason": fields["reason"]}
                 append_event(file=transfer.file, type="transfer_failed", actor=transfer.peer_name, facts=facts)

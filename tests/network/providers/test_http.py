@@ -274,6 +274,15 @@ def test_an_answer_means_what_it_says(strange, make_parcel, watched, monkeypatch
     assert outcome.remedy
 
 
+def test_a_site_that_goes_back_and_forth_is_given_up(strange, make_parcel, watched, monkeypatch):
+    monkeypatch.setattr("network.providers.http_stream.next_pause", lambda *_, **__: 0.01)
+    monkeypatch.setattr("network.providers.http_stream.PIECE_BYTES", 4)
+    server = strange(*[(204, {"Upload-Offset": "4"}, b""), (204, {"Upload-Offset": "0"}, b""), AT_START] * 6)
+    (outcome,) = send(server.port, [replace(make_parcel(), upload_id=7)], watched)
+    assert (outcome.code, outcome.passing) == ("connection_cut", True)
+    assert len(server.asked) < 18
+
+
 def test_an_endless_answer_is_not_read_to_its_end(strange, make_parcel, watched):
     server = strange((200, {"Upload-Offset": "10", "Content-Length": str(10**12)}, b"x" * 2**17))
     assert send(server.port, [replace(make_parcel(), upload_id=7)], watched)[0].ok

@@ -179,6 +179,17 @@ def test_what_has_arrived_is_not_sent_again(send, make_parcel, proxy):
     assert proxy.sent - before < 64 * 1024
 
 
+def test_nothing_that_lies_over_there_is_overwritten(send, make_parcel, staging):
+    """The peer names the path: it may be one that our account over there should rather leave alone."""
+    (staging / "home").mkdir()
+    keys = staging / "home/authorized_keys"
+    keys.write_text("theirs")
+    parcels = [make_parcel(destination=str(keys)), make_parcel()]
+    send(*parcels)
+    assert keys.read_text() == "theirs"
+    assert Path(parcels[1].destination_path).exists()
+
+
 # --- Some of a batch --------------------------------------------------------------------------------------------------
 
 
