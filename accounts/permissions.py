@@ -83,7 +83,19 @@ def require_level_still(request: Request, level: Level) -> None:
         raise LevelTooLow(f"This needs level {level.name}; {user.username} has {held.name} by now.")
 
 
-ReadOnlyLevel = level_required(Level.READONLY)
+
+
+class ReadOnlyLevel(level_required(Level.READONLY)):
+    """Who may read. The account of another Librarian speaks the wire protocol and brings bytes; it does not look around
+    here, for what a site knows of third sites is not that one's business (nobody pulls, and there is no centre)."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if isinstance(request.user, User) and request.user.kind == User.Kind.LIBRARIAN:
+            raise LevelTooLow(
+                f"{request.user.username} is the account of another Librarian, which reads by the wire protocol.",
+                remedy="Use an account of a person or an instrument.",
+            )
+        return super().has_permission(request, view)
 
 
 def _holder(request: Request) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db.models import Prefetch, Q, QuerySet
 
+from accounts.models import User
 from files.models import File, FileEvent, FileMember, Instance, RemoteInstance
 from files.names import normalise_name
 from librarian.common.errors import NotFound
@@ -73,8 +74,9 @@ def newest_files(
     registered_between: tuple[datetime, datetime] | None = None,
     uploader: str | None = None,
     source: str | None = None,
+    seen_by: User,
 ) -> QuerySet[File]:
-    """Files that meet every condition, newest first, with their copies here and elsewhere at hand.
+    """Files that meet every condition, newest first, with their copies, elsewhere as far as `seen_by` may know.
 
     `name` is filed first, as every name that is handed to us; both ends of the window belong to it. Raises InvalidName.
     """
@@ -90,7 +92,7 @@ def newest_files(
         files = files.filter(source=source)
     return files.prefetch_related(
         Prefetch("instances", Instance.objects.order_by("pk")),
-        Prefetch("remote_instances", RemoteInstance.objects.order_by("pk")),
+        Prefetch("remote_instances", RemoteInstance.objects.visible_to(seen_by).order_by("pk")),
     )
 
 

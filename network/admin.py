@@ -16,7 +16,7 @@ from network import admin_orders, admin_pairing, admin_transfers, services  # no
 from network.admin_forms import PeerForm
 from network.models import OutgoingTransfer, Peer
 from network.queries import STATES, state_of
-from network.services.sending_options import OPTIONS
+from network.services.peering.sending_options import OPTIONS
 
 _ASKED = ["name", "url", "port", "authenticator", "check_connection", "transfers_enabled"]
 _WAYS_HELP = (

@@ -9,7 +9,7 @@ from librarian.common.errors import ArchiveError
 from network import services
 from network.models import Peer
 from network.services import Connection
-from network.services.sending_options import OPTIONS, check_sending_options
+from network.services.peering.sending_options import OPTIONS, check_sending_options
 
 LISTS = ("provider_order", "ssh_hosts", "shared_directories")
 

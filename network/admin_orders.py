@@ -11,7 +11,7 @@ from accounts.addresses import client_address
 from accounts.models import User
 from librarian.common.errors import ArchiveError
 from network.models import Peer, StandingOrder
-from network.services.orders import add_order, edit_order, remove_order, set_order_enabled
+from network.services.sending.orders import add_order, edit_order, remove_order, set_order_enabled
 
 FIELDS = ["name", "search", "peer_name", "priority", "enabled"]
 

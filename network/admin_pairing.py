@@ -19,10 +19,10 @@ from accounts.models import Invitation
 from librarian.common.errors import ArchiveError
 from network.admin_transfers import ActsAdmin
 from network.models import Peer
-from network.services.connections import address_notes
-from network.services.inviting import LONGEST_MINUTES, withdraw_invitation
-from network.services.pairing import accept, invite
-from network.services.pairing_code import LONGEST_CODE, Direction, own_address
+from network.services.peering.connections import address_notes
+from network.services.peering.inviting import LONGEST_MINUTES, withdraw_invitation
+from network.services.peering.pairing import accept, invite
+from network.services.peering.pairing_code import LONGEST_CODE, Direction, own_address
 
 DIRECTIONS = [
     (Direction.BOTH.value, "both ways"),

@@ -12,8 +12,8 @@ from accounts.addresses import client_address
 from librarian.common.admin import ReadOnlyAdmin
 from librarian.common.errors import ArchiveError
 from network.models import IncomingTransfer, OutgoingTransfer, SendQueueItem
-from network.services.batches import cancel_batch, send_batch_now
-from network.services.wanted import cancel_transfer, retry_transfer
+from network.services.sending.batches import cancel_batch, send_batch_now
+from network.services.sending.wanted import cancel_transfer, retry_transfer
 
 
 class ActsAdmin(ReadOnlyAdmin):

@@ -20,7 +20,7 @@ def check_encryption_keys(app_configs: Any = None, **kwargs: Any) -> list[CheckM
 
 def check_site_name(app_configs: Any = None, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Other sites know this one by the name in the settings (tag `database`)."""
-    from network.services.naming import refuse_changed_name
+    from network.services.peering.naming import refuse_changed_name
 
     try:
         if databases:

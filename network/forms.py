@@ -6,7 +6,7 @@ from django import forms
 
 from files.search import InvalidSearch, compile_search
 from network.models import Peer, StandingOrder
-from network.services.orders import LARGEST_PRIORITY, LONGEST_NAME
+from network.services.sending.orders import LARGEST_PRIORITY, LONGEST_NAME
 
 
 class OrderForm(forms.Form):

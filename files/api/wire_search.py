@@ -33,6 +33,7 @@ class SearchFiles(WireView):
             registered_between=(aware(window[0]), aware(window[1])) if window else None,
             uploader=message.uploader,
             source=message.source,
+            seen_by=request.user,
         )
         limit = result_limit(message.max_results, is_admin=level_of(request) >= Level.ADMIN)
         found = list(files[:limit])

@@ -4,7 +4,14 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.models import User
 from files.models.file import File
+
+
+class RemoteInstanceQuerySet(models.QuerySet["RemoteInstance"]):
+    def visible_to(self, user: User) -> "RemoteInstanceQuerySet":
+        """What an account may hear of: that of another Librarian only of its own copies, never of third sites."""
+        return self.filter(peer_name=user.username) if user.kind == User.Kind.LIBRARIAN else self
 
 
 class RemoteInstance(models.Model):
@@ -20,6 +27,8 @@ class RemoteInstance(models.Model):
     sender = models.CharField(max_length=64, blank=True, help_text="name of the site that sent the copy")
     copied_at = models.DateTimeField(default=timezone.now)
     confirmed_at = models.DateTimeField(default=timezone.now, help_text="when the peer last said that it holds it")
+
+    objects = RemoteInstanceQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]

@@ -7,6 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.levels import Level
+from accounts.permissions import level_required
 from hera_librarian.version import VERSION
 from librarian.common.filters import refuse_unknown_parameters
 
@@ -32,7 +34,9 @@ class SiteSerializer(serializers.Serializer):
 
 
 class SiteFacts(APIView):
-    """What a client asks first."""
+    """What a client asks first, also another Librarian."""
+
+    permission_classes = [level_required(Level.READONLY)]
 
     @extend_schema(operation_id="site", summary="This site", tags=["site"], responses=SiteSerializer)
     def get(self, request: Request) -> Response:

@@ -4,7 +4,7 @@ from rest_framework.request import Request
 
 from accounts.levels import Level
 from accounts.permissions import level_of
-from network.services.words import Caller
+from network.services.hearing.words import Caller
 
 
 def is_admin(request: Request) -> bool:

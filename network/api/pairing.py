@@ -17,9 +17,9 @@ from librarian.common.errors import ArchiveError, Busy, InvalidRequest, NotFound
 from librarian.common.leases import acquire
 from network.errors import NoSuchInvitation
 from network.models import Peer
-from network.services.connections import check_peer
-from network.services.inviting import refuse_unknown, welcome
-from network.services.pairing_code import LONGEST_SECRET, own_name
+from network.services.peering.connections import check_peer
+from network.services.peering.inviting import refuse_unknown, welcome
+from network.services.peering.pairing_code import LONGEST_SECRET, own_name
 
 CHECK_SECONDS = 60  # longer than a try takes
 GUESSES = "pairing code"  # what the lock-out counts guesses under; with its blank no account can be called so

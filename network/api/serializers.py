@@ -11,7 +11,7 @@ from files.search import EVERY_FILE
 from network.models import IncomingTransfer, OutgoingTransfer, Peer, ReportState, StandingOrder, TransferState
 from network.queries import STATES, state_of
 from network.rows import DIRECTIONS, TransferRow, row_of
-from network.services.orders import LARGEST_PRIORITY, LONGEST_NAME
+from network.services.sending.orders import LARGEST_PRIORITY, LONGEST_NAME
 
 
 class PeerSerializer(serializers.ModelSerializer):

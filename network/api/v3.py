@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from accounts.addresses import client_address
 from accounts.levels import Level
-from accounts.permissions import level_required
+from accounts.permissions import ReadOnlyLevel, level_required
 from files.models import RemoteInstance
 from librarian.common.errors import InvalidRequest, NotFound
 from librarian.common.filters import refuse_unknown_parameters
@@ -45,8 +45,8 @@ from network.filters import (
 from network.merging import BothDirections
 from network.models import IncomingTransfer, OutgoingTransfer, Peer, StandingOrder
 from network.queries import incoming_for_list, outgoing_for_list, peer_views
-from network.services.orders import add_order, edit_order, remove_order
-from network.services.wanted import cancel_transfer, retry_transfer, send_files
+from network.services.sending.orders import add_order, edit_order, remove_order
+from network.services.sending.wanted import cancel_transfer, retry_transfer, send_files
 
 ADMIN = [level_required(Level.ADMIN)]
 
@@ -55,8 +55,9 @@ class _ReadByAllWrittenByAdmins:
     """Levels of resources that everybody reads."""
 
     def get_permissions(self) -> list[BasePermission]:
-        level = Level.READONLY if self.request is None or self.request.method in ("GET", "HEAD") else Level.ADMIN
-        return [level_required(level)()]
+        if self.request is None or self.request.method in ("GET", "HEAD"):
+            return [ReadOnlyLevel()]
+        return [level_required(Level.ADMIN)()]
 
 
 # --- Peers ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hera_librarian.models.checkin import (
 )
 from librarian.common.wire import WireView
 from network.api.callers import caller_of
-from network.services.comparing import tell_states, update_transfers
+from network.services.hearing.comparing import tell_states, update_transfers
 
 
 class CheckinUpdate(WireView):

@@ -27,8 +27,8 @@ from hera_librarian.models.clone import (
 from librarian.common.errors import ArchiveError, InvalidName
 from librarian.common.wire import WireFailure, WireView
 from network.api.callers import caller_of
-from network.services import completions, words
-from network.services.words import NoSuchTransfer, WrongTransferState
+from network.services.hearing import completions, words
+from network.services.hearing.words import NoSuchTransfer, WrongTransferState
 
 
 class CloneOngoing(WireView):

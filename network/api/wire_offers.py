@@ -22,9 +22,9 @@ from hera_librarian.models.providers import LocalTransferManager
 from librarian.common.errors import ArchiveError, InvalidRequest, NoStore, TooLarge
 from librarian.common.wire import WireFailure, WireView
 from network.api.callers import is_admin
-from network.services.accepting import Accepted, OfferConflict, accept_all, accept_parts
-from network.services.offers import AlreadyHeld, Offer, sender_of
-from network.services.ways_in import ways_in
+from network.services.receiving.accepting import Accepted, OfferConflict, accept_all, accept_parts
+from network.services.receiving.offers import AlreadyHeld, Offer, sender_of
+from network.services.receiving.ways_in import ways_in
 
 TOO_LARGE = "No stores available for upload. Your upload is too large."
 

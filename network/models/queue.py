@@ -8,7 +8,7 @@ from django.utils import timezone
 class QueueState(models.TextChoices):
     """waiting -> sending -> waiting (again later) | sent (all that could be sent was) | failed (all of it was given up)
 
-    Every move is made by network.services.sending.
+    Every move is made by network.services.sending.carrying.
     """
 
     WAITING = "waiting"

@@ -1,11 +1,15 @@
-"""Changes of the network: whom we know, whether we can reach them, under which name and keys."""
+"""What changes on this floor, by rooms; here stands what other floors and pages of staff call.
 
-from network.services.connections import Connection, check_peer, check_peers, try_connection
-from network.services.keys import Rotation, rotate_secrets
-from network.services.naming import fix_site_name, refuse_changed_name
-from network.services.peers import add_peer, edit_peer, set_transfers_enabled
-from network.services.removal import remove_peer
-from network.services.sending_options import set_sending_options
+`peering`: the sites that we know. `sending`: what we bring them. `receiving`: what they bring us. `hearing`: what they
+say about either. `transfers`: the moves that all of these make.
+"""
+
+from network.services.peering.connections import Connection, check_peer, check_peers, try_connection
+from network.services.peering.keys import Rotation, rotate_secrets
+from network.services.peering.naming import fix_site_name, refuse_changed_name
+from network.services.peering.peers import add_peer, edit_peer, set_transfers_enabled
+from network.services.peering.removal import remove_peer
+from network.services.peering.sending_options import set_sending_options
 
 __all__ = [
     "Connection",

@@ -14,7 +14,7 @@ from librarian.common.listing import list_page
 from network.forms import OrderForm
 from network.models import Peer, StandingOrder
 from network.queries import matches_of, order_views
-from network.services.orders import add_order, edit_order, remove_order, set_order_enabled
+from network.services.sending.orders import add_order, edit_order, remove_order, set_order_enabled
 from network.views.acts import go_back, may_manage
 
 

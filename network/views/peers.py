@@ -22,7 +22,7 @@ from network.queries import (
     peer_views,
 )
 from network.rows import rows_of
-from network.services.wanted import retry_failed
+from network.services.sending.wanted import retry_failed
 from network.views.acts import go_back, may_manage, tell_problem
 
 LATEST = 10

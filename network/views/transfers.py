@@ -22,7 +22,7 @@ from network.merging import both_page
 from network.models import IncomingTransfer, OutgoingTransfer, Peer, TransferState
 from network.queries import incoming_for_list, outgoing_for_list
 from network.rows import DIRECTIONS, IN, OUT, rows_of
-from network.services.wanted import cancel_transfer, retry_transfer, send_file
+from network.services.sending.wanted import cancel_transfer, retry_transfer, send_file
 from network.views.acts import go_back, may_manage, tell_problem
 
 WORDINGS = {

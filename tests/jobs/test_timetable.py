@@ -185,7 +185,9 @@ def test_signs_of_life_and_busy_workers():
     finish("heartbeat_bulk", cluster="bulk")
     assert (timezone.now() - heartbeat.last_sign_of_life("bulk")).total_seconds() < 5
     assert heartbeat.last_sign_of_life("default") is None
-    claim_run(get_job("verify_events"), target="", trigger="schedule", asked_by="", cluster="bulk")
+    for number in range(cluster_workers("bulk")):
+        assert not heartbeat.is_busy("bulk")
+        claim_run(get_job("verify_events"), target=str(number), trigger="schedule", asked_by="", cluster="bulk")
     assert heartbeat.is_busy("bulk")
     JobRun.objects.filter(outcome="running").update(started_at=timezone.now() - timedelta(hours=3))  # its box: 2 h
     assert not heartbeat.is_busy("bulk")

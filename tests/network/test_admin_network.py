@@ -12,8 +12,8 @@ from files.search import EVERY_FILE
 from librarian.common.models import AuditEntry
 from network.errors import InvitationNotValid
 from network.models import OutgoingTransfer, Peer, StandingOrder
-from network.services.inviting import invite, welcome
-from network.services.pairing_code import Direction, PairingCode, read_code
+from network.services.peering.inviting import invite, welcome
+from network.services.peering.pairing_code import Direction, PairingCode, read_code
 from tests.make import make_incoming, make_order, make_outgoing, make_peer, make_queue_item, make_user
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from files.models import UploadState
 from files.services.sweeping import Expired
 from files.services.uploads import fail_upload
 from network.models import Peer, TransferState
-from network.services.asking import ask_senders
+from network.services.receiving.asking import ask_senders
 from tests.make import make_peer, make_store
 from tests.network.clones import BYTES, make_incoming, state_of
 

@@ -18,7 +18,7 @@ from network.errors import (
 )
 from network.models import Peer
 from network.services import set_transfers_enabled
-from network.services.calls import call_peer
+from network.services.peering.calls import call_peer
 from tests.make import make_peer
 
 pytestmark = pytest.mark.django_db

@@ -11,9 +11,9 @@ from django_q.models import OrmQ
 from files.models import Condition, Presence
 from librarian.common.models import ErrorRecord, JobRun
 from network.models import OutgoingTransfer, SendQueueItem, StandingOrder
-from network.services import choosing
-from network.services.choosing import choose_files
 from network.services.nudging import wishes_for
+from network.services.sending import choosing
+from network.services.sending.choosing import choose_files
 from network.services.transfers import ask_for_transfers
 from tests.make import make_file, make_instance, make_outgoing, make_peer, make_remote_instance, make_store
 

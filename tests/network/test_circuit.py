@@ -11,10 +11,10 @@ from librarian.common.models import ErrorRecord
 from network.errors import PeerAnswered, PeerResting, PeerUnreachable
 from network.models import Peer
 from network.services import edit_peer
-from network.services.calls import call_peer, reachable
-from network.services.checking import check_peers_in_turn
-from network.services.circuit import note_failure, rest_seconds
-from network.services.connections import check_peers
+from network.services.peering.calls import call_peer, reachable
+from network.services.peering.checking import check_peers_in_turn
+from network.services.peering.circuit import note_failure, rest_seconds
+from network.services.peering.connections import check_peers
 from tests.make import make_peer
 
 pytestmark = pytest.mark.django_db

@@ -60,7 +60,7 @@ def test_a_fresh_key_is_printed_and_nothing_is_changed(settings, peers, capsys):
 
 def test_a_secret_that_somebody_enters_meanwhile_is_not_overwritten(settings, peers, capsys, monkeypatch):
     from librarian.common import sealing
-    from network.services import keys
+    from network.services.peering import keys
 
     settings.LIBRARIAN_ENCRYPTION_KEYS = [NEW, OLD]
 

@@ -7,10 +7,12 @@ from django.utils import timezone
 
 from files.models import RemoteInstance
 from hera_librarian.features import FEATURES
+from librarian.common.models import ErrorRecord
 from network.models import OutgoingTransfer, Peer, SendQueueItem
-from network.services.following import follow_transfers
-from network.services.telling import tell_peers
-from tests.make import make_outgoing
+from network.services.sending import following
+from network.services.sending.following import follow_transfers
+from network.services.sending.telling import tell_peers
+from tests.make import make_outgoing, make_peer
 from tests.network.destination import COMPLETED, FAILED, ONGOING, STAGED, Destination
 from tests.network.test_telling import make_pair
 
@@ -163,3 +165,30 @@ def test_one_peer_is_asked_alone(start_south):
     make_sent(south)
     assert follow_transfers(peer="west")["asked"] == 0
     assert OutgoingTransfer.objects.get().next_check_at is None
+
+
+def test_one_that_is_being_checked_for_days_is_told_to_people(start_south):
+    south = start_south(FEATURES)
+    make_sent(south, STAGED, changed_at=timezone.now() - timedelta(days=3))
+    make_sent(south, STAGED)
+    follow_transfers()
+    error = ErrorRecord.objects.get(code="transfer_slow")
+    assert (error.count, "Ask the people" in error.remedy) == (1, True)
+
+
+def test_a_mistake_with_one_peer_leaves_the_others_their_turn(start_south, standin, monkeypatch):
+    south = start_south(FEATURES)
+    transfer = make_sent(south, COMPLETED)
+    south.hold(transfer.file)
+    make_peer("east")
+    make_outgoing(peer="east", state="staged", remote_transfer_id=3, told_state="staged", next_check_at=timezone.now())
+    whole = following.follow
+
+    def break_for_east(peer):
+        if peer.name == "east":
+            raise KeyError("a mistake of ours")
+        return whole(peer)
+
+    monkeypatch.setattr(following, "follow", break_for_east)
+    assert follow_transfers()["completed"] == 1
+    assert ErrorRecord.objects.get(code="job_failed").message.endswith("KeyError: 'a mistake of ours'")

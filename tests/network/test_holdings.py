@@ -10,10 +10,10 @@ from files.models import FileEvent, RemoteInstance
 from hera_librarian.features import FEATURES
 from librarian.common.models import ErrorRecord
 from network.models import OutgoingTransfer, StandingOrder
-from network.services import holdings
-from network.services.choosing import choose_files
-from network.services.held import MOST_CHECKSUMS
-from network.services.holdings import confirm_remote_instances, drop_duplicate_remote_instances
+from network.services.sending import holdings
+from network.services.sending.choosing import choose_files
+from network.services.sending.held import MOST_CHECKSUMS
+from network.services.sending.holdings import confirm_remote_instances, drop_duplicate_remote_instances
 from tests.make import make_file, make_instance, make_remote_instance, make_store
 from tests.network.destination import COMPLETED, FAILED, INITIATED, ONGOING, STAGED, Destination
 from tests.network.test_telling import make_pair
@@ -126,7 +126,7 @@ def test_ever_new_checksums_do_not_make_us_read_a_file_for_each(start_south, mon
         found += entries
     south.standin.answers["v2/search/file"] = (status, found)
     read = []
-    monkeypatch.setattr("network.services.held._computed", lambda file, algorithm: read.append(file))
+    monkeypatch.setattr("network.services.sending.held._computed", lambda file, algorithm: read.append(file))
     assert confirm_remote_instances() == counts(unclear=1)
     assert len(read) == MOST_CHECKSUMS
 

@@ -8,10 +8,10 @@ from hera_librarian.features import FEATURES
 from librarian.common import steps
 from librarian.common.leases import acquire
 from network.models import OutgoingTransfer, Peer, SendQueueItem
-from network.services import offering
 from network.services.nudging import wishes_for
-from network.services.offering import offer_files
-from network.services.telling import tell_peers
+from network.services.sending import offering
+from network.services.sending.offering import offer_files
+from network.services.sending.telling import tell_peers
 from network.services.transfers import cancel_outgoing
 from tests.make import make_file, make_instance, make_outgoing, make_store
 from tests.network.destination import FAILED, INITIATED, ONGOING, STAGED, Destination

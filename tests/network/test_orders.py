@@ -10,7 +10,7 @@ from files.search import InvalidSearch
 from librarian.common.errors import InvalidRequest, NotFound
 from librarian.common.models import AuditEntry
 from network.models import StandingOrder
-from network.services.orders import OrderExists, add_order, edit_order, remove_order, set_order_enabled
+from network.services.sending.orders import OrderExists, add_order, edit_order, remove_order, set_order_enabled
 from tests.make import make_peer, make_user
 
 pytestmark = pytest.mark.django_db

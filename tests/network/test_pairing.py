@@ -19,9 +19,9 @@ from librarian.common.leases import acquire
 from librarian.common.models import AuditEntry
 from network.errors import InvitationNotValid, NotALibrarian, PeerAnswered, PeerUnreachable
 from network.models import Peer
-from network.services.inviting import invite, welcome
-from network.services.pairing import accept
-from network.services.pairing_code import Direction, PairingCode, proof_of, read_code
+from network.services.peering.inviting import invite, welcome
+from network.services.peering.pairing import accept
+from network.services.peering.pairing_code import Direction, PairingCode, proof_of, read_code
 from tests.make import PASSWORD, make_peer, make_user
 from tests.rig.servers import Site
 

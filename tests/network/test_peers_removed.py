@@ -11,8 +11,8 @@ from librarian.common.models import AuditEntry, ErrorRecord
 from network.errors import PeerUnreachable
 from network.models import OutgoingTransfer, Peer
 from network.services import remove_peer
-from network.services.circuit import note_failure
-from network.services.removal import COMMAND_LINE
+from network.services.peering.circuit import note_failure
+from network.services.peering.removal import COMMAND_LINE
 from tests.make import make_file, make_order, make_outgoing, make_peer, make_remote_instance, make_user
 
 pytestmark = pytest.mark.django_db

@@ -8,8 +8,8 @@ from django.utils import timezone
 from hera_librarian.features import FEATURES
 from librarian.common.models import ErrorRecord
 from network.models import IncomingTransfer, Peer, TransferState
-from network.services import reporting
-from network.services.reporting import report_transfers
+from network.services.receiving import reporting
+from network.services.receiving.reporting import report_transfers
 from tests.make import make_file, make_peer, make_store
 from tests.network.clones import make_incoming
 

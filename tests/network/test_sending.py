@@ -13,10 +13,10 @@ from librarian.common.models import ErrorRecord
 from network.models import OutgoingTransfer, Peer, SendQueueItem
 from network.providers import base, choice
 from network.providers.base import CouldNotStart, Outcome, Provider
-from network.services import send_progress, sending
-from network.services.offering import offer_files
-from network.services.sending import send_batches
-from network.services.telling import tell_peers
+from network.services.sending import carrying, send_progress
+from network.services.sending.carrying import send_batches
+from network.services.sending.offering import offer_files
+from network.services.sending.telling import tell_peers
 from network.services.transfers import cancel_outgoing
 from tests.make import bytes_path, make_file, make_instance, make_outgoing, make_peer, make_store
 from tests.network.destination import FAILED, ONGOING, STAGED, Destination
@@ -237,7 +237,7 @@ def test_a_rate_limit_is_one_for_all_that_goes_to_a_peer(store, start_south, way
 
 
 def test_what_arrives_is_told_before_the_batch_is_through(store, start_south, ways, monkeypatch):
-    monkeypatch.setattr(sending, "NOTE_SECONDS", 0.0)
+    monkeypatch.setattr(carrying, "NOTE_SECONDS", 0.0)
     south = start_south()
     make_queued(store, 2)
     seen = []
@@ -409,7 +409,7 @@ def test_a_run_that_is_cut_off_leaves_its_batch_to_the_next(store, start_south, 
 def test_a_run_ends_when_nobody_wants_it_or_others_have_waited(store, start_south, ways, monkeypatch, why):
     monkeypatch.setattr(send_progress, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(base, "ASKED_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(sending, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(carrying, "SLICE_SECONDS", 0.0)
     start_south()
     make_peer("west")
     transfers = make_queued(store, 3)

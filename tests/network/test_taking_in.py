@@ -14,8 +14,8 @@ from files.services.uploads import fail_upload
 from librarian.common.errors import ArchiveError
 from librarian.common.models import ErrorRecord
 from network.models import TransferState
-from network.services import taking_in
-from network.services.taking_in import receive_transfers
+from network.services.receiving import taking_in
+from network.services.receiving.taking_in import receive_transfers
 from tests.make import bytes_path, make_file, make_store
 from tests.network.clones import BYTES, NAME, batch, bring, item, make_incoming, make_site, state_of
 from tests.wire.caller import TREE

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from hera_librarian.features import FEATURES
 from network.models import OutgoingTransfer, Peer
-from network.services import telling
-from network.services.telling import tell, tell_peers
+from network.services.sending import telling
+from network.services.sending.telling import tell, tell_peers
 from tests.make import make_file, make_outgoing
 from tests.network.destination import CANCELLED, COMPLETED, FAILED, INITIATED, ONGOING, STAGED, Destination
 

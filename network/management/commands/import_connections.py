@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from librarian.common.errors import ArchiveError
-from network.services.importing import Found, Imported, import_connections
+from network.services.peering.importing import Found, Imported, import_connections
 
 EXIT_REFUSED = 1
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from librarian.common.errors import ArchiveError
-from network.services.connections import address_notes
-from network.services.pairing import Direction, Paired, Ping, accept, invite
-from network.services.pairing_code import own_address
+from network.services.peering.connections import address_notes
+from network.services.peering.pairing import Direction, Paired, Ping, accept, invite
+from network.services.peering.pairing_code import own_address
 
 EXIT_REFUSED = 1
 EXIT_ONE_WAY = 3

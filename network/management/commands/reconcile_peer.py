@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from librarian.common.errors import ArchiveError
 from network.models import Peer
-from network.services.calls import call_peer
-from network.services.reconciling import NotReconciled, Report, look_over, reconcile
+from network.services.peering.calls import call_peer
+from network.services.sending.reconciling import NotReconciled, Report, look_over, reconcile
 
 EXIT_REFUSED = 1
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from librarian.common.errors import ArchiveError
 from network.models import StandingOrder
-from network.services.orders import OrderExists, add_order, remove_order, set_order_enabled
+from network.services.sending.orders import OrderExists, add_order, remove_order, set_order_enabled
 
 EXIT_REFUSED = 1
 EXIT_EXISTS = 3

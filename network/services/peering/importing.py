@@ -17,9 +17,9 @@ from hera_librarian.exceptions import LibrarianError
 from librarian.common.errors import ArchiveError, InvalidRequest, NotFound
 from network.calling import Account
 from network.models import Peer
-from network.services.connections import TIMEOUT_SECONDS, ask_name
-from network.services.pairing_code import own_name
-from network.services.peers import add_peer, check_account
+from network.services.peering.connections import TIMEOUT_SECONDS, ask_name
+from network.services.peering.pairing_code import own_name
+from network.services.peering.peers import add_peer, check_account
 
 
 class Found(StrEnum):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from files.models import File
 from network.models import OutgoingTransfer
-from network.services.held import Word
+from network.services.sending.held import Word
 from network.services.transfers import Retry, complete_outgoing, fail_outgoing
 
 

@@ -14,9 +14,9 @@ from librarian.common.audit import record_act
 from librarian.common.errors import Conflict
 from librarian.common.inbox import clear_matching
 from network.models import OutgoingTransfer, Peer, TransferState
-from network.services.calls import reachable
-from network.services.circuit import CALLER, FAILING
-from network.services.telling import tell
+from network.services.peering.calls import reachable
+from network.services.peering.circuit import CALLER, FAILING
+from network.services.sending.telling import tell
 from network.services.transfers import cancel_outgoing
 
 TELL_SECONDS = 10.0

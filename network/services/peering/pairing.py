@@ -29,10 +29,10 @@ from librarian.common.errors import ArchiveError
 from network.calling import Account, call
 from network.errors import NotALibrarian, OtherLibrarian, PeerAnswered, PeerProblem, PeerRefusesUs
 from network.models import Peer
-from network.services.calls import call_peer, read_answer
-from network.services.connections import address_notes, check_peer
-from network.services.inviting import invite
-from network.services.pairing_code import (
+from network.services.peering.calls import call_peer, read_answer
+from network.services.peering.connections import address_notes, check_peer
+from network.services.peering.inviting import invite
+from network.services.peering.pairing_code import (
     Direction,
     new_secret,
     own_address,
@@ -41,8 +41,8 @@ from network.services.pairing_code import (
     read_code,
     read_direction,
 )
-from network.services.peer_accounts import know_peer, open_account, refuse_account
-from network.services.peers import check_account
+from network.services.peering.peer_accounts import know_peer, open_account, refuse_account
+from network.services.peering.peers import check_account
 
 __all__ = ["Direction", "Paired", "accept", "invite"]
 

@@ -33,9 +33,9 @@ from network.models import (
     StandingOrder,
     TransferState,
 )
-from network.services.circuit import reachable
 from network.services.nudging import nudge, wishes_for
-from network.services.orders import CALLER, FAILING
+from network.services.peering.circuit import reachable
+from network.services.sending.orders import CALLER, FAILING
 from network.services.transfers.outgoing import next_attempts
 
 PAGE = 1_000

@@ -2,7 +2,7 @@
 
 Every word is about a transfer of the account that speaks, or is spoken by an administrator; about anything else the
 answer is that there is no such transfer. Saying a thing twice is harmless: it is answered as the first time. Words
-about many transfers are `network.services.comparing`, those of a receiver `network.services.completions`.
+about many transfers are `comparing`, those of a receiver `completions`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -20,8 +20,8 @@ from librarian.common.inbox import clear_matching, report_error
 from librarian.common.models import Category, Severity
 from network.errors import PeerProblem
 from network.models import Peer
-from network.services.held import Word, ask_what_is_held
-from network.services.settling import other_bytes
+from network.services.sending.held import Word, ask_what_is_held
+from network.services.sending.settling import other_bytes
 from network.services.transfers import drop_remote_instance, note_remote_instance
 from network.services.turns import peers_to_serve, turn_with
 

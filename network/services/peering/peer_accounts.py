@@ -9,7 +9,7 @@ from accounts.models import User
 from accounts.services import create_user, update_user
 from librarian.common.errors import Refused
 from network.models import Peer
-from network.services.peers import add_peer, edit_peer
+from network.services.peering.peers import add_peer, edit_peer
 
 ANOTHER_NAME = "Give that account another name, or let the site of that name choose another LIBRARIAN_NAME."
 

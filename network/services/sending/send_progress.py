@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from librarian.common.errors import LostRace
 from network.models import OutgoingTransfer, Peer, TransferState
-from network.services.batch_claims import BatchClaim
+from network.services.sending.batch_claims import BatchClaim
 
 WRITE_SECONDS = 1.0
 LOOK_SECONDS = 3.0  # between looks whether the peer was switched off or everything cancelled

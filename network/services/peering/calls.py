@@ -22,8 +22,8 @@ from network.errors import (
     PeerResting,
 )
 from network.models import Peer
-from network.services.circuit import note_failure, note_seen, note_trouble, reachable
-from network.services.unwrapping import unwrap
+from network.services.peering.circuit import note_failure, note_seen, note_trouble, reachable
+from network.services.peering.unwrapping import unwrap
 
 __all__ = ["call_peer", "reachable", "read_answer"]
 

@@ -3,7 +3,7 @@
 import logging
 
 from network.models import Peer
-from network.services.connections import check_peers
+from network.services.peering.connections import check_peers
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from librarian.common.models import Category, Severity
 from librarian.common.texts import storable
 from network.errors import PeerAnswered, PeerProblem, PeerResting
 from network.models import IncomingTransfer, Peer, ReportState, TransferState
-from network.services.calls import call_peer, reachable
-from network.services.comparing import failure_of
+from network.services.hearing.comparing import failure_of
+from network.services.peering.calls import call_peer, reachable
 
 BATCH = 500
 MOST_SINGLE_CALLS = 500  # in one run, to a peer that must be told of each file alone

@@ -9,8 +9,8 @@ from librarian.common.errors import ArchiveError, ContentMismatch
 from librarian.common.inbox import report_error
 from librarian.common.models import Category, Severity
 from network.models import OutgoingTransfer, TransferState
+from network.services.hearing.words import Caller, NoSuchTransfer, WrongTransferState, find_outgoing, note_failure_known
 from network.services.transfers import Retry, complete_many, fail_outgoing
-from network.services.words import Caller, NoSuchTransfer, WrongTransferState, find_outgoing, note_failure_known
 
 CALLER = "transfers"
 

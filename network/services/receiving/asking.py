@@ -20,11 +20,11 @@ from hera_librarian.transfer import TransferStatus
 from librarian.common.errors import ArchiveError, rebuild_error
 from network.errors import PeerProblem
 from network.models import GIVEN_UP, IncomingTransfer, Peer, TransferState
-from network.services.calls import call_peer
-from network.services.comparing import update_transfers
-from network.services.taking_in import UploadGone
+from network.services.hearing.comparing import update_transfers
+from network.services.hearing.words import Caller
+from network.services.peering.calls import call_peer
+from network.services.receiving.taking_in import UploadGone
 from network.services.transfers import fail_incoming
-from network.services.words import Caller
 
 BATCH = 1000
 OFFER_TAKES_AT_MOST = timedelta(hours=1)

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from accounts.levels import Level
 from accounts.models import User
 from hera_librarian.addresses import split_url
 from hera_librarian.authenticator import authorization_header
@@ -16,8 +17,8 @@ from librarian.common.sealing import seal
 from network.calling import Account
 from network.errors import PeerExists
 from network.models import PEER_NAME, Peer
-from network.services.connections import Connection, note_answer, record_try, try_connection
-from network.services.naming import fix_site_name
+from network.services.peering.connections import Connection, note_answer, record_try, try_connection
+from network.services.peering.naming import fix_site_name
 
 LONGEST_URL = Peer._meta.get_field("url").max_length
 LONGEST_AUTHENTICATOR = 4096
@@ -73,6 +74,8 @@ def add_peer(
     with transaction.atomic():
         fix_site_name()
         _insert(peer)
+        # whoever signs in here by this name is that site from now on, and no person
+        User.objects.filter(username=peer.name).exclude(level=Level.ADMIN).update(kind=User.Kind.LIBRARIAN)
         facts = {**_facts(account), "transfers_enabled": transfers_enabled, "checked": check}
         record_act(actor=actor, action="add_peer", subject=f"peer {peer.name}", facts=facts, address=address)
         if found is not None:

@@ -16,7 +16,7 @@ from librarian.common.audit import record_act
 from librarian.common.errors import Conflict, InvalidRequest
 from network.errors import InvitationNotValid, NoSuchInvitation
 from network.models import Peer
-from network.services.pairing_code import (
+from network.services.peering.pairing_code import (
     Direction,
     PairingCode,
     digest_of,
@@ -25,8 +25,8 @@ from network.services.pairing_code import (
     own_name,
     read_direction,
 )
-from network.services.peer_accounts import know_peer, open_account, refuse_account
-from network.services.peers import check_account
+from network.services.peering.peer_accounts import know_peer, open_account, refuse_account
+from network.services.peering.peers import check_account
 
 LONGEST_MINUTES = 7 * 24 * 60
 KEPT_AFTER_END = timedelta(days=30)  # for people to look at; the audit trail has them for ever

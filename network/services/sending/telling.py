@@ -21,10 +21,10 @@ from hera_librarian.transfer import TransferStatus
 from librarian.common import steps
 from network.errors import PeerAnswered, PeerProblem
 from network.models import GIVEN_UP, OutgoingTransfer, Peer, TransferState
-from network.services.calls import call_peer
-from network.services.comparing import retry_after
-from network.services.portions import portions
-from network.services.settling import Failure, fail
+from network.services.hearing.comparing import retry_after
+from network.services.peering.calls import call_peer
+from network.services.sending.portions import portions
+from network.services.sending.settling import Failure, fail
 from network.services.turns import peers_to_serve, turn_with
 
 BATCH = 1_000

@@ -15,17 +15,20 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from hera_librarian.transfer import TransferStatus
+from librarian.common.inbox import report_error
+from librarian.common.models import Category, Severity
 from network.errors import PeerProblem
 from network.models import LIVE, OutgoingTransfer, Peer, QueueState, TransferState
-from network.services.held import ask_what_is_held
-from network.services.portions import portions
-from network.services.settling import Failure, fail, judge, settle
-from network.services.telling import Said, as_said, ask_statuses
+from network.services.sending.held import ask_what_is_held
+from network.services.sending.portions import portions
+from network.services.sending.settling import Failure, fail, judge, settle
+from network.services.sending.telling import Said, as_said, ask_statuses
 from network.services.transfers import Retry
 from network.services.turns import peers_to_serve, turn_with
 
 BATCH = 500
 MOST_AT_ONCE = 5_000  # of one peer in one run; each of a foreign one costs a call
+SLOW_AFTER = timedelta(days=2)  # a peer that has the bytes and says for so long that it looks at them
 BEHIND = (TransferStatus.INITIATED, TransferStatus.ONGOING)
 
 
@@ -59,6 +62,7 @@ def follow(peer: Peer) -> "Counter[str]":
         done["asked"] += len(batch)
         try:
             for transfer, verdict in judge_transfers(peer, batch):
+                _tell_if_slow(transfer)
                 if verdict is Standing.BEHIND:
                     OutgoingTransfer.objects.filter(pk=transfer.pk).update(told_state="")
                 elif verdict is not Standing.AT_WORK:
@@ -104,6 +108,22 @@ def _why_over(transfer: OutgoingTransfer, said: Said) -> Failure:
         reason=f"{transfer.peer_name} knows neither this transfer nor {transfer.file.name}.",
         remedy="It is sent again by itself. If it repeats, ask whether that site restored an old database.",
         retry=Retry.AGAIN,
+    )
+
+
+def _tell_if_slow(transfer: OutgoingTransfer) -> None:
+    """A peer that answers "I am at it" for ever is no fault that anything ends: a person has to ask there."""
+    if transfer.changed_at > timezone.now() - SLOW_AFTER:
+        return
+    report_error(
+        severity=Severity.WARNING,
+        category=Category.TRANSFER,
+        code="transfer_slow",
+        message=f"{transfer.peer_name} has had files of ours for more than {SLOW_AFTER.days} days without taking them "
+        f"in or refusing them, {transfer.file.name} among them.",
+        remedy="Ask the people of that site whether their jobs run and their stores are there; then cancel and retry.",
+        caller="job:follow_transfers",
+        target=transfer.peer_name,
     )
 
 

@@ -21,13 +21,13 @@ from hera_librarian.models.clone import CloneRefusal
 from librarian.common import steps
 from network.errors import PeerAnswered, PeerProblem
 from network.models import LIVE, OutgoingTransfer, Peer, SendQueueItem, TransferState
-from network.services.calls import call_peer
-from network.services.held import agrees, ask_what_is_held
 from network.services.nudging import nudge
-from network.services.proposals import Answered, Room, make_offer, read_answer
-from network.services.settling import Failure, fail, judge, other_bytes, settle
-from network.services.sources import readable_copies
-from network.services.telling import tell
+from network.services.peering.calls import call_peer
+from network.services.sending.held import agrees, ask_what_is_held
+from network.services.sending.proposals import Answered, Room, make_offer, read_answer
+from network.services.sending.settling import Failure, fail, judge, other_bytes, settle
+from network.services.sending.sources import readable_copies
+from network.services.sending.telling import tell
 from network.services.transfers import Retry
 from network.services.turns import peers_to_serve, turn_with
 

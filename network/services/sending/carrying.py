@@ -31,12 +31,12 @@ from network.models import OutgoingTransfer, Peer, QueueState, SendQueueItem, Tr
 from network.providers import choice
 from network.providers.base import CouldNotStart, Offer, Outcome, Parcel, Provider, Sending, SourceCopy
 from network.providers.streams import members_of_product
-from network.services.batch_claims import BatchClaim, take_next
-from network.services.calls import call_peer, reachable
-from network.services.send_progress import Progress
-from network.services.settling import Failure, fail
-from network.services.sources import readable_copies
-from network.services.telling import tell
+from network.services.peering.calls import call_peer, reachable
+from network.services.sending.batch_claims import BatchClaim, take_next
+from network.services.sending.send_progress import Progress
+from network.services.sending.settling import Failure, fail
+from network.services.sending.sources import readable_copies
+from network.services.sending.telling import tell
 from network.services.transfers import Retry
 from network.services.transfers.retries import pause
 from network.services.turns import peers_to_serve, turn_with

@@ -1,6 +1,6 @@
 """What other sites offer: who offers, one file of an offer as it is read, and what speaks against taking it.
 
-Nothing is changed here; `network.services.accepting` does that.
+Nothing is changed here; `network.services.receiving.accepting` does that.
 """
 
 from collections.abc import Iterable, Sequence

@@ -18,8 +18,8 @@ from librarian.common.errors import ArchiveError
 from librarian.common.texts import UNPRINTABLE
 from network.errors import NotALibrarian, PeerAnswered
 from network.models import Peer
-from network.services.calls import call_peer
-from network.services.portions import portions
+from network.services.peering.calls import call_peer
+from network.services.sending.portions import portions
 
 FILES_AT_ONCE = 1_000
 MOST_CHARACTERS = 1_000

@@ -7,10 +7,10 @@ from files.models import RemoteInstance
 from librarian.common.errors import ArchiveError
 from network.errors import PeerProblem
 from network.models import OutgoingTransfer, Peer, TransferState
-from network.services.following import Standing, Verdict, follow_transfer_words
-from network.services.holdings import Compared, Finding, act, compare
-from network.services.settling import Failure, settle
-from network.services.telling import tell
+from network.services.sending.following import Standing, Verdict, follow_transfer_words
+from network.services.sending.holdings import Compared, Finding, act, compare
+from network.services.sending.settling import Failure, settle
+from network.services.sending.telling import tell
 
 MOST_LINES = 200
 UNTOLD = "states of transfers that it does not know"

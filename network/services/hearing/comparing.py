@@ -13,8 +13,7 @@ from hera_librarian.models.checkin import (
 from hera_librarian.transfer import TransferStatus
 from librarian.common.errors import Conflict, rebuild_error
 from network.models import GIVEN_UP, IncomingTransfer, OutgoingTransfer, ReportState, TransferState
-from network.services.transfers import Retry, cancel_incoming, fail_outgoing
-from network.services.words import (
+from network.services.hearing.words import (
     Caller,
     find_incoming,
     find_outgoing,
@@ -23,6 +22,7 @@ from network.services.words import (
     move_incoming,
     note_failure_known,
 )
+from network.services.transfers import Retry, cancel_incoming, fail_outgoing
 
 # What `checkin/update` may do to a transfer that its sender brings. Nobody but the receiver completes one.
 SENDER_MOVES: dict[str, tuple[str, ...]] = {

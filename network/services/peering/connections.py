@@ -22,7 +22,7 @@ from librarian.common.errors import ArchiveError
 from network.calling import Account, Answer, call
 from network.errors import NotALibrarian, OtherLibrarian, PeerProblem, PeerRefusesUs, PeerUnreachable
 from network.models import Peer
-from network.services.circuit import note_failure, note_seen, note_trouble
+from network.services.peering.circuit import note_failure, note_seen, note_trouble
 
 TIMEOUT_SECONDS = 10.0  # for all calls of one try
 MOST_AT_ONCE = 32

@@ -21,8 +21,8 @@ from librarian.common import steps
 from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, Conflict, LostRace, NoStore, StoreUnavailable
 from network.models import IncomingTransfer, Peer, TransferState
-from network.services.naming import fix_site_name
-from network.services.offers import Known, Offer, Sender, is_same, is_silent, judge, look_up, read_offers
+from network.services.peering.naming import fix_site_name
+from network.services.receiving.offers import Known, Offer, Sender, is_same, is_silent, judge, look_up, read_offers
 from network.services.transfers import fail_incoming
 from stores.models import Store
 

@@ -1,0 +1,1 @@
+"""What peers say about transfers, in either direction, and what it moves here."""

@@ -1,0 +1,1 @@
+"""Sites that we know: added, paired, tried, called, removed."""

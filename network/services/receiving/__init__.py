@@ -1,0 +1,1 @@
+"""The receiver's work: offers accepted, bytes taken in, senders told."""
