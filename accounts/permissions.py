@@ -83,8 +83,6 @@ def require_level_still(request: Request, level: Level) -> None:
         raise LevelTooLow(f"This needs level {level.name}; {user.username} has {held.name} by now.")
 
 
-
-
 class ReadOnlyLevel(level_required(Level.READONLY)):
     """Who may read. The account of another Librarian speaks the wire protocol and brings bytes; it does not look around
     here, for what a site knows of third sites is not that one's business (nobody pulls, and there is no centre)."""

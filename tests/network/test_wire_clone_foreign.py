@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from files.models import Upload, UploadState
+from librarian.common.models import ErrorRecord
 from network.models import IncomingTransfer, TransferState
 from tests.make import make_file, make_store, make_user
 from tests.network.clones import NAME, batch, item, make_incoming, make_site, state_of
@@ -232,6 +233,7 @@ def test_no_room_is_a_413_in_the_words_of_the_protocol_whatever_total_is_claimed
 def test_one_name_twice_in_a_batch_is_refused_with_the_reason(refused):
     status, answer = refused(item("a/x.uvh5", source_id=1, facts=False), item("b/x.uvh5", source_id=2, facts=False))
     assert (status, answer["code"]) == (400, "offered_twice")
+    assert "north" in ErrorRecord.objects.get(code="offered_twice").message  # who repeats it for ever, unread
     assert "x.uvh5" in answer["reason"]
 
 

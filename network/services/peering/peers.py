@@ -119,6 +119,7 @@ def edit_peer(
         "sealed_authenticator": seal(account.authenticator),
         "failures_in_a_row": 0,  # what failed was another address, or other credentials
         "rests_until": None,
+        "provider_rests": {},
     }
     with transaction.atomic():
         if not Peer.objects.filter(pk=peer.pk).update(**changes):

@@ -20,6 +20,8 @@ from hera_librarian.features import LOCAL, RSYNC
 from librarian.common import steps
 from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, Conflict, LostRace, NoStore, StoreUnavailable
+from librarian.common.inbox import report_error
+from librarian.common.models import Category, Severity
 from network.models import IncomingTransfer, Peer, TransferState
 from network.services.peering.naming import fix_site_name
 from network.services.receiving.offers import Known, Offer, Sender, is_same, is_silent, judge, look_up, read_offers
@@ -118,6 +120,7 @@ def accept_all(offers: Sequence[Offer], sender: Sender) -> Accepted:
     read_offers(offers, sender)
     for offer in offers:
         if offer.error is not None:
+            _tell_people(offer, sender)
             raise offer.error
     for left in reversed(range(TRIES)):
         _refuse_conflicts(offers, look_up(offers), sender)
@@ -129,6 +132,20 @@ def accept_all(offers: Sequence[Offer], sender: Sender) -> Accepted:
             continue
         return Accepted(store, list(offers), [])
     raise AssertionError("unreachable")
+
+
+def _tell_people(offer: Offer, sender: Sender) -> None:
+    """A foreign sender offers the whole batch again for ever, and nobody there reads our reason."""
+    report_error(
+        severity=Severity.WARNING,
+        category=Category.TRANSFER,
+        code=offer.error.code,
+        message=f"{sender.account.username} offers files that cannot be taken, and with them all others of its "
+        f"batches: {offer.error.reason}",
+        remedy=f"{offer.error.suggested_remedy} Until then nothing of these batches arrives.",
+        caller="clone/batch_stage",
+        target=sender.account.username,
+    )
 
 
 def _refuse_conflicts(offers: Sequence[Offer], known: Known, sender: Sender) -> None:
