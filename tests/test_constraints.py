@@ -192,7 +192,7 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
     "sending_queue_item_is_claimed": lambda s: make_queue_item(state="sending"),
     "failed_queue_says_why": lambda s: make_queue_item(state="failed", **FINISHED),
     "queue_sizes_not_negative": lambda s: make_queue_item(sent_bytes=-1),
-    "outgoing_state_is_known": lambda s: make_outgoing(state="lost", is_latest=False, **FINISHED),
+    "outgoing_state_is_known": lambda s: make_outgoing(state="lost", **FINISHED),
     "outgoing_names_its_peer": lambda s: make_outgoing(peer=""),
     "ended_outgoing_has_end_time": lambda s: make_outgoing(state="completed", finished_at=None),
     "failed_outgoing_says_why": lambda s: make_outgoing(state="failed", reason=""),
@@ -202,7 +202,6 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
     "one_latest_transfer_per_file_and_peer": lambda s: [
         make_outgoing(file, state=state) for file in [make_file()] for state in ("completed", "failed")
     ],
-    "one_live_transfer_per_file_and_peer": lambda s: [make_outgoing(file) for file in [make_file()] * 2],
     "incoming_state_is_known": lambda s: make_incoming(state="lost", **FINISHED),
     "incoming_report_is_known": lambda s: make_incoming(state="failed", report="lost"),
     "ended_incoming_has_end_time": lambda s: make_incoming(state="failed", finished_at=None),

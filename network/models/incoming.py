@@ -92,7 +92,8 @@ class IncomingTransfer(models.Model):
             models.CheckConstraint(condition=Q(state__in=TransferState.values), name="incoming_state_is_known"),
             models.CheckConstraint(condition=Q(report__in=ReportState.values), name="incoming_report_is_known"),
             models.CheckConstraint(
-                condition=Q(state__in=LIVE, finished_at__isnull=True) | Q(state__in=ENDED, finished_at__isnull=False),
+                condition=Q(state__in=LIVE, finished_at__isnull=True)
+                | (~Q(state__in=LIVE) & Q(finished_at__isnull=False)),
                 name="ended_incoming_has_end_time",
             ),
             models.CheckConstraint(

@@ -89,7 +89,8 @@ class OutgoingTransfer(models.Model):
             models.CheckConstraint(condition=Q(state__in=TransferState.values), name="outgoing_state_is_known"),
             models.CheckConstraint(condition=~Q(peer_name=""), name="outgoing_names_its_peer"),
             models.CheckConstraint(
-                condition=Q(state__in=LIVE, finished_at__isnull=True) | Q(state__in=ENDED, finished_at__isnull=False),
+                condition=Q(state__in=LIVE, finished_at__isnull=True)
+                | (~Q(state__in=LIVE) & Q(finished_at__isnull=False)),
                 name="ended_outgoing_has_end_time",
             ),
             models.CheckConstraint(
@@ -100,11 +101,9 @@ class OutgoingTransfer(models.Model):
             ),
             models.CheckConstraint(condition=Q(is_latest=True) | Q(state__in=ENDED), name="live_outgoing_is_latest"),
             models.CheckConstraint(condition=Q(size_bytes__gte=0, sent_bytes__gte=0), name="outgoing_sizes_positive"),
+            # With "live is latest" above: one live transfer per file and peer.
             models.UniqueConstraint(
                 fields=["file", "peer_name"], condition=Q(is_latest=True), name="one_latest_transfer_per_file_and_peer"
-            ),
-            models.UniqueConstraint(
-                fields=["file", "peer_name"], condition=Q(state__in=LIVE), name="one_live_transfer_per_file_and_peer"
             ),
         ]
         indexes = [

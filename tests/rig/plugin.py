@@ -11,6 +11,21 @@ import pytest
 PARTIAL_ALLOWED = os.environ.get("ALLOW_PARTIAL") == "1"
 _ADVICE = "Not run, so not passed (ALLOW_PARTIAL=1 accepts an incomplete run): "
 
+TESTS = Path(__file__).parent.parent
+# These start several sites or a browser, which costs most of the time of a run, and ask the database what the tests of
+# services and pages ask it too. With PostgreSQL they run in `make soak`.
+ONE_DATABASE = tuple(
+    TESTS / path for path in ("browser", "network/faults", "network/providers", "network/test_three_librarians.py")
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs with one database in `make test`."""
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in ONE_DATABASE):
+            item.add_marker(pytest.mark.one_database)
+
 
 def _fail_if_skipped(report: Any) -> None:
     if PARTIAL_ALLOWED or not report.skipped or hasattr(report, "wasxfail"):

@@ -121,8 +121,10 @@ def main(arguments: list[str]) -> int:
         if outcomes[0].exit_code != INTERRUPTED:
             with postgres.running() as server:
                 print(f"\n{postgres.describe(server)}", flush=True)
-                independent = f"{marks} and not database_independent"
-                outcomes.append(run_pytest("PostgreSQL", independent, arguments, DATABASE_URL=server.url, **forks))
+                # What starts several sites or a browser costs most of the time, and asks the database least.
+                chosen = "(soak or one_database)" if soak else "not soak and not one_database"
+                chosen += " and not database_independent"
+                outcomes.append(run_pytest("PostgreSQL", chosen, arguments, DATABASE_URL=server.url, **forks))
     except RigError as error:
         print(error, file=sys.stderr)
         return 3
