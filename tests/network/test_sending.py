@@ -13,6 +13,7 @@ from librarian.common.models import ErrorRecord
 from network.models import OutgoingTransfer, Peer, SendQueueItem
 from network.providers import base, choice
 from network.providers.base import CouldNotStart, Outcome, Provider
+from network.services.nudging import wishes_for
 from network.services.sending import carrying, send_progress
 from network.services.sending.carrying import send_batches
 from network.services.sending.offering import offer_files
@@ -125,6 +126,17 @@ def test_the_bytes_get_there_and_the_peer_is_told(store, start_south, features):
     assert item.started_at <= item.finished_at
     assert south.states == [STAGED] * 3
     assert send_batches() == {"batches": 0, "files": 0, "failed": 0}
+
+
+@pytest.mark.parametrize(("waits", "in_flight", "is_nudged"), [(True, 16, True), (False, 16, False), (True, 1, True)])
+def test_more_is_offered_as_soon_as_there_is_room(store, start_south, waits, in_flight, is_nudged):
+    start_south(FEATURES)
+    make_queued(store, 1)
+    Peer.objects.update(batches_in_flight=in_flight)
+    if waits:
+        make_outgoing(peer="south")
+    send_batches()
+    assert (("offer_files", "south") in wishes_for({"offer_files"})) is is_nudged
 
 
 def test_a_directory_gets_there(store, start_south):

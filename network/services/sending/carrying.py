@@ -31,6 +31,7 @@ from network.models import OutgoingTransfer, Peer, QueueState, SendQueueItem, Tr
 from network.providers import choice
 from network.providers.base import CouldNotStart, Offer, Outcome, Parcel, Provider, Sending, SourceCopy
 from network.providers.streams import members_of_product
+from network.services.nudging import nudge
 from network.services.peering.calls import call_peer, reachable
 from network.services.sending.batch_claims import BatchClaim, take_next
 from network.services.sending.send_progress import Progress
@@ -108,7 +109,17 @@ class _Courier:
                 # cut off by the time box: the next run goes on with it
                 claim.held().update(state=QueueState.WAITING, claim="", claim_until=None)
                 raise
+            self._offer_more()
         return self.done
+
+    def _offer_more(self) -> None:
+        """Have more offered once half of what may be on its way is over: else sending would wait for the clock."""
+        on_their_way = SendQueueItem.objects.live().filter(peer_name=self.peer.name).count()
+        waiting = OutgoingTransfer.objects.filter(
+            peer_name=self.peer.name, state=TransferState.INITIATED, remote_transfer_id=None
+        )
+        if 2 * on_their_way <= self.peer.batches_in_flight and waiting.exists():
+            nudge("offer_files", self.peer.name)
 
     def _goes_on(self) -> bool:
         row = Peer.objects.sending().filter(pk=self.peer.pk).first()
