@@ -135,12 +135,12 @@ def test_what_another_process_began_is_gone_on_with(site, line, make_parcel, mak
     parcels = begin(site, make_parcel(BIG), make_parcel({"a": BIG}, name="stop.uvh"), make_parcel())
     line.bytes_per_second = 4 * 2**20
     first = make_watched()
-    first.stop_at(8 * 2**20)
+    first.stop_at(12 * 2**20)
     stopped = send(line.port, parcels, first)
     assert {(outcome.code, outcome.passing) for outcome in stopped[:2]} == {("sending_stopped", True)}
     line.bytes_per_second, before = None, line.sent
     assert all(outcome.ok for outcome in send(line.port, parcels, make_watched()))
-    assert line.sent - before < 1.5 * len(BIG)  # of 2
+    assert line.sent - before < 2 * len(BIG) - 2**20  # what lay in the buffers of a slow line was lost, not the rest
     assert all(outcome.ok for outcome in send(line.port, parcels, make_watched()))  # and once more
     assert received(site, parcels)[0].read_bytes() == BIG
 

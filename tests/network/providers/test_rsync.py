@@ -162,7 +162,7 @@ def test_a_killed_sender_leaves_nothing_that_looks_whole(send, peer, make_parcel
 
 
 def test_it_ends_when_it_is_told_to(send, make_parcel, make_watched, proxy):
-    proxy.bytes_per_second = 8 * 2**20
+    proxy.bytes_per_second = 2**20  # a quarter of a minute, of which the first word to stop needs a second or two
     watched, parcels = make_watched(), []
     parcels = [make_parcel(BIG), make_parcel()]
     watched.stop_at(2**20)
