@@ -28,11 +28,11 @@ from network.errors import PeerAnswered, PeerProblem, PeerResting
 from network.models import IncomingTransfer, Peer, ReportState, TransferState
 from network.services.hearing.comparing import failure_of
 from network.services.peering.calls import call_peer, reachable
+from network.services.transfers.retries import pause
 
 BATCH = 500
 MOST_SINGLE_CALLS = 500  # in one run, to a peer that must be told of each file alone
 TIMEOUT_SECONDS = 30.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 3600.0
 GIVEN_UP_AFTER = timedelta(days=7)
 REMOVED_PEER_GIVEN_UP_AFTER = timedelta(days=30)
 CALLER = "transfers"
@@ -104,7 +104,7 @@ class _Notes:
         for attempts, keys in by_attempts.items():
             self.counts["waiting"] += self._due(keys).update(
                 report_attempts=attempts + 1,
-                next_report_at=timezone.now() + _pause(attempts),
+                next_report_at=timezone.now() + pause(attempts + 1),
                 report_problem=storable(problem, 4000),
             )
         return self
@@ -234,11 +234,6 @@ def _completion(transfer: IncomingTransfer) -> CloneCompletion:
         checksum=file.checksum,
         digest=file.digest,
     )
-
-
-def _pause(attempts: int) -> timedelta:
-    """How long to wait after so many earlier attempts: 30 s, doubling to an hour."""
-    return timedelta(seconds=min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempts, 16)))
 
 
 def _tell_people(transfers: Sequence[IncomingTransfer], number: int, problem: str) -> None:

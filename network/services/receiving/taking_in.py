@@ -6,7 +6,6 @@ a transfer. Safe to run twice at the same time: whoever claims an upload takes i
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -21,11 +20,11 @@ from librarian.common.models import Category, Severity
 from network.models import IncomingTransfer, TransferState
 from network.services.nudging import wishes_for
 from network.services.transfers import complete_incoming, fail_incoming
+from network.services.transfers.retries import pause
 from stores.models import Store
 
 BATCH_FILES = 256
 BATCH_BYTES = 2**30
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 3600.0
 REPORTED_AFTER = 5  # tries in vain
 CALLER = "transfers"
 
@@ -108,11 +107,10 @@ def _lost(transfer: IncomingTransfer) -> Received:
 def _wait(transfer: IncomingTransfer, error: ArchiveError) -> str:
     """Note why a transfer waits, and when it is tried again: after 30 s, doubling to an hour."""
     attempts = transfer.attempts + 1
-    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 16))
     still = IncomingTransfer.objects.filter(pk=transfer.pk, state=TransferState.STAGED)
     still.update(
         attempts=attempts,
-        next_try_at=timezone.now() + timedelta(seconds=pause),
+        next_try_at=timezone.now() + pause(attempts),
         code=error.code,
         reason=error.reason,
         remedy=error.suggested_remedy,
