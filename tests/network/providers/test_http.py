@@ -135,7 +135,12 @@ def test_what_another_process_began_is_gone_on_with(site, line, make_parcel, mak
     parcels = begin(site, make_parcel(BIG), make_parcel({"a": BIG}, name="stop.uvh"), make_parcel())
     line.bytes_per_second = 4 * 2**20
     first = make_watched()
-    first.stop_at(12 * 2**20)
+
+    def stop(_: int, count: int) -> None:
+        if count >= 12 * 2**20:
+            first.going, line.bytes_per_second = False, 2**19  # the rest would take longer than a stop does
+
+    first.on_progress = stop
     stopped = send(line.port, parcels, first)
     assert {(outcome.code, outcome.passing) for outcome in stopped[:2]} == {("sending_stopped", True)}
     line.bytes_per_second, before = None, line.sent
