@@ -61,6 +61,14 @@ class Store(models.Model):
     own_after_commit = models.BooleanField(default=False, help_text="committed files belong to the server's user")
     read_only_after_commit = models.BooleanField(default=True, help_text="committed files get 0444, directories 0555")
     ssh_host = models.CharField(max_length=255, blank=True, help_text="name peers use for rsync over SSH")
+    globus_endpoint = models.CharField(
+        max_length=36,
+        blank=True,
+        validators=[
+            RegexValidator(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", "The id of a collection is a UUID.")
+        ],
+        help_text="id of the Globus collection through which this store's paths are reached",
+    )
     providers = models.JSONField(default=list, blank=True, help_text="transfer providers offered to peers")
     marker = models.UUIDField(default=uuid.uuid4, editable=False, help_text="written at the root; proves it is ours")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

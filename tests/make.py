@@ -18,7 +18,7 @@ from files.models import Condition, File, FileMember, Instance, RemoteInstance
 from files.models.file import FileKind
 from files.services.events import append_event
 from librarian.common.sealing import seal
-from network.models import IncomingTransfer, OutgoingTransfer, Peer, SendQueueItem, StandingOrder
+from network.models import IncomingTransfer, OrderWay, OutgoingTransfer, Peer, SendQueueItem, StandingOrder
 from stores.models import Store
 
 PASSWORD = "correct horse battery staple"
@@ -121,7 +121,8 @@ def make_peer(name: str = "", *, authenticator: str = "test_librarian:a password
 
 def make_order(peer: Peer | None = None, *, name: str = "", **fields: Any) -> StandingOrder:
     """A standing order for every file, to a peer (a new one if left out)."""
-    defaults = {} if "peer_name" in fields or "store" in fields else {"peer_name": (peer or make_peer()).name}
+    named = "peer_name" in fields or fields.get("way") == OrderWay.COPY
+    defaults = {} if named else {"peer_name": (peer or make_peer()).name}
     return StandingOrder.objects.create(name=name or f"order{next(_numbers)}", **{**defaults, **fields})
 
 

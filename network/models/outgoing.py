@@ -7,6 +7,7 @@ from django.utils import timezone
 from files.models import File, Instance
 from network.models.order import StandingOrder
 from network.models.queue import SendQueueItem
+from network.models.shipment import Shipment
 from network.models.states import ENDED, GIVEN_UP, LIVE, MOVES, TransferState
 
 __all__ = ["OutgoingTransfer"]
@@ -64,6 +65,14 @@ class OutgoingTransfer(models.Model):
     )
     queue_item = models.ForeignKey(
         SendQueueItem, null=True, blank=True, on_delete=models.SET_NULL, related_name="transfers"
+    )
+    shipment = models.ForeignKey(
+        Shipment,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="transfers",
+        help_text="the disk that carries it; such a one was never queued",
     )
     remote_transfer_id = models.IntegerField(null=True, blank=True, help_text="id of the peer's incoming transfer")
     remote_upload_id = models.IntegerField(null=True, blank=True, help_text="of its upload, for the http provider")

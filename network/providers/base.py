@@ -30,6 +30,13 @@ class CouldNotStart(ArchiveError):
     remedy = "The peer's page says which providers it has; mend this one, or put another first."
     passing = True
 
+    @classmethod
+    def because_of(cls, problem: ArchiveError) -> "CouldNotStart":
+        """The same said of a provider, under the problem's own code."""
+        error = cls(problem.reason, remedy=problem.suggested_remedy)
+        error.code, error.passing = problem.code, problem.passing
+        return error
+
 
 @dataclass(frozen=True, slots=True)
 class SourceCopy:

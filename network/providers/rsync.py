@@ -19,8 +19,9 @@ from pathlib import Path
 
 from django.conf import settings
 
+from librarian.common import ssh
 from network.models import Peer
-from network.providers import ssh, trouble
+from network.providers import trouble
 from network.providers.base import CouldNotStart, Offer, Outcome, Parcel, Provider, Sending, failed, sent, stopped
 from network.providers.rsync_run import Run
 
@@ -195,7 +196,7 @@ class _Batch:
         return run
 
     def _arguments(self) -> list[str]:
-        arguments = ["rsync", "-e", ssh.remote_shell(), "--protect-args", "--8-bit-output"]
+        arguments = ["rsync", "-e", ssh.remote_shell(settings.LIBRARIAN_SSH_CONFIG), "--protect-args", "--8-bit-output"]
         arguments += ["--recursive", "--copy-links", "--times", "--omit-dir-times"]
         arguments += ["--perms", "--chmod=D775,F664", "--no-implied-dirs"]
         arguments += ["--from0", f"--files-from={self._list}", f"--partial-dir={PARTIAL}"]
@@ -219,7 +220,7 @@ class _Batch:
         problem = ssh.understand(self._host, run.complaints) if not run.has_sent else None
         said = f"rsync to {self._host} ended with {run.exit_code}: {run.last_words()}"
         if not run.has_sent:
-            raise problem or RsyncFailed(said)
+            raise CouldNotStart.because_of(problem) if problem else RsyncFailed(said)
         return [
             failed(
                 parcel,

@@ -27,6 +27,7 @@ EDITABLE = (
     "own_after_commit",
     "read_only_after_commit",
     "ssh_host",
+    "globus_endpoint",
     "providers",
 )
 

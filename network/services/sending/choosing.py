@@ -64,7 +64,7 @@ def choose_files(*, limit: int = 20_000) -> dict[str, int]:
     peers = {peer.name: peer for peer in Peer.objects.sending()}
     chosen = _choose_again(peers, limit)
     failing = 0
-    for order in StandingOrder.objects.active().filter(peer_name__in=peers).order_by("-priority", "pk"):
+    for order in StandingOrder.objects.active().pushing().filter(peer_name__in=peers).order_by("-priority", "pk"):
         try:
             chosen += _carry_out(order, peers[order.peer_name], limit - chosen)
         except (ArchiveError, DatabaseError) as problem:
