@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from django.apps import AppConfig
 from django.core import checks
 
@@ -9,9 +11,11 @@ class NetworkConfig(AppConfig):
 
     def ready(self) -> None:
         from files.panels import register_panel
+        from librarian.common.triggers import register_triggers
         from network.checks import check_encryption_keys, check_site_name
         from network.panels import ways_of
 
+        register_triggers(Path(__file__).parent / "sql")
         checks.register(check_encryption_keys)
         checks.register(check_site_name, checks.Tags.database)
         register_panel("network/_file_ways.html", ways_of)

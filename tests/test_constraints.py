@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.levels import Level
@@ -20,7 +21,9 @@ from files.models import (
     Instance,
     Observation,
     ObservingSession,
+    Offload,
     RemoteInstance,
+    StoreCopy,
     Upload,
     WatchedPath,
     WatchFolder,
@@ -33,12 +36,13 @@ from librarian.common.triggers import (
     install_triggers,
     present_triggers,
 )
-from network.models import Peer, StandingOrder
+from network.models import CustodyStep, Peer, Shipment, StandingOrder
 from stores.models import SpaceReading, Store
 from tests.make import (
     make_file,
     make_incoming,
     make_instance,
+    make_order,
     make_outgoing,
     make_peer,
     make_queue_item,
@@ -83,6 +87,19 @@ def _token(**changes: object) -> None:
     user = User.objects.filter(username="t").first() or make_user("t")
     number = str(ApiToken.objects.count())
     ApiToken.objects.create(**{"user": user, "name": "n", "level": 1, "digest": number, "hint": "h", **changes})
+
+
+def _copy(on: Store, **changes: object) -> StoreCopy:
+    fields = {"group": "person:ann", "targets": [on.pk], "store": on}
+    return StoreCopy.objects.create(**{"file": changes.pop("file", None) or make_file(), **fields, **changes})
+
+
+def _shipment(store: Store, **changes: object) -> Shipment:
+    return Shipment.objects.create(store=store, **{"seal": "a" * 64, **changes})
+
+
+def _custody(store: Store) -> QuerySet[CustodyStep]:
+    return CustodyStep.objects.filter(pk=_shipment(store).steps.create(step="packed").pk)
 
 
 def _act() -> None:
@@ -185,7 +202,8 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
     "peer_rate_limit_is_positive": lambda s: make_peer(rate_limit_bytes_per_second=0),
     "order_has_a_name": lambda s: StandingOrder.objects.create(name="", peer_name="north"),
     "order_has_a_search": lambda s: StandingOrder.objects.create(name="o", peer_name="north", search=""),
-    "order_has_one_destination": lambda s: StandingOrder.objects.create(name="o", peer_name="north", store=s),
+    "order_has_one_destination": lambda s: make_order(peer_name="north", way="copy", targets=[s.pk]),
+    "order_that_copies_has_targets": lambda s: make_order(way="copy"),
     "queue_state_is_known": lambda s: make_queue_item(state="lost", **FINISHED),
     "queue_item_names_its_peer": lambda s: make_queue_item(peer=""),
     "finished_queue_item_has_end_time": lambda s: make_queue_item(state="sent"),
@@ -210,6 +228,24 @@ ILLEGAL: dict[str, Callable[[Store], object]] = {
     "due_report_has_time_and_peer": lambda s: make_incoming(state="failed", report="due"),
     "reported_incoming_has_ended": lambda s: make_incoming(report="done"),
     "one_live_incoming_per_account_and_name": lambda s: _two(lambda: make_incoming(name="a")),
+    "copy_state_is_known": lambda s: _copy(s, state="lost", **FINISHED),
+    "copy_says_what_wants_it": lambda s: _copy(s, group=""),
+    "ended_copy_has_end_time": lambda s: _copy(s, state="cancelled"),
+    "running_copy_is_claimed": lambda s: _copy(s, state="copying"),
+    "failed_copy_says_why": lambda s: _copy(s, state="failed", **FINISHED),
+    "copy_that_is_done_names_its_store": lambda s: _copy(s, state="done", store=None, **FINISHED),
+    "copy_sizes_not_negative": lambda s: _copy(s, copied_bytes=-1),
+    "one_live_copy_per_file_and_group": lambda s: [_copy(s, file=file) for file in [make_file()] * 2],
+    "offload_state_is_known": lambda s: Offload.objects.create(store=s, state="lost", **FINISHED),
+    "ended_offload_has_end_time": lambda s: Offload.objects.create(store=s, state="done"),
+    "one_live_offload_per_store": lambda s: _two(lambda: Offload.objects.create(store=s)),
+    "shipment_state_is_known": lambda s: _shipment(s, state="flown", **FINISHED),
+    "shipment_is_sealed": lambda s: _shipment(s, seal="x"),
+    "ended_shipment_has_end_time": lambda s: _shipment(s, state="lost"),
+    "shipment_size_is_not_negative": lambda s: _shipment(s, size_bytes=-1),
+    "custody_step_is_known": lambda s: _shipment(s).steps.create(step="sold"),
+    "custody_never_changes": lambda s: _custody(s).update(person="eve"),
+    "custody_is_never_deleted": lambda s: _custody(s)._raw_delete("default"),
     "one_lease_per_job_and_target": lambda s: _two(lambda: JobLease.objects.create(job="j")),
     "finished_run_has_end_time": lambda s: JobRun.objects.create(job="j", trigger="person", outcome="failed"),
     "run_starts_before_it_ends": lambda s: JobRun.objects.create(

@@ -82,6 +82,10 @@ class StandingOrder(models.Model):
                 condition=Q(way="copy", peer_name="") | (Q(way__in=["push", "carry"]) & ~Q(peer_name="")),
                 name="order_has_one_destination",
             ),
+            models.CheckConstraint(
+                condition=Q(way="push", targets=[]) | (Q(way__in=["copy", "carry"]) & ~Q(targets=[])),
+                name="order_that_copies_has_targets",
+            ),
         ]
         indexes = [models.Index(fields=["peer_name"], condition=Q(enabled=True), name="order_by_peer")]
 
