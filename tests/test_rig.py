@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.run import Outcome, closing_line, report
+from tests.rig import run
+from tests.rig.run import Outcome, closing_line, look_again, report
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.database_independent
@@ -84,3 +85,27 @@ def test_closing_line_counts_both_runs_in_the_words_of_pytest():
 def test_the_exit_code_is_that_of_the_worse_run(codes, narrowed, expected):
     outcomes = [Outcome(name, code) for name, code in zip(("SQLite", "PostgreSQL"), codes, strict=True)]
     assert report(outcomes, 1.0, narrowed=narrowed) == expected
+
+
+@pytest.mark.parametrize(
+    ("bad", "second", "is_good"),
+    [
+        (["a"], {"passed": 1}, True),
+        (["a@group", "a@group"], {"passed": 1}, True),  # it failed, and its fixture after it
+        (["a", "b"], {"passed": 1, "failed": 1}, False),
+        (["a", "b", "c", "d"], {"passed": 4}, False),
+    ],
+)
+def test_a_few_that_fail_are_looked_at_again_alone(monkeypatch, capsys, bad, second, is_good):
+    asked = []
+
+    def run_again(database, marks, names, *, processes, **environment):
+        asked.append((names, processes))
+        return Outcome(database, 1 if second.get("failed") else 0, dict(second))
+
+    monkeypatch.setattr(run, "run_pytest", run_again)
+    outcome = Outcome("SQLite", 1, {"failed": len(bad), "passed": 10}, list(bad))
+    look_again(outcome, "not soak")
+    assert asked == ([] if len(bad) > 3 else [(sorted({name.partition("@")[0] for name in bad}), "0")])
+    assert report([outcome], 1.0, narrowed=False) == (0 if is_good else 1)
+    assert ("UNSTEADY a" in capsys.readouterr().out) == is_good
