@@ -12,10 +12,26 @@ PARTIAL_ALLOWED = os.environ.get("ALLOW_PARTIAL") == "1"
 _ADVICE = "Not run, so not passed (ALLOW_PARTIAL=1 accepts an incomplete run): "
 
 TESTS = Path(__file__).parent.parent
-# These start several sites or a browser, which costs most of the time of a run, and ask the database what the tests of
-# services and pages ask it too. With PostgreSQL they run in `make soak`.
+# These start sites, a browser or other hosts, which costs most of the time of a run, and ask the database what the tests
+# of services and pages ask it too. With PostgreSQL they run in `make soak`.
 ONE_DATABASE = tuple(
-    TESTS / path for path in ("browser", "network/faults", "network/providers", "network/test_three_librarians.py")
+    TESTS / path
+    for path in (
+        "browser",
+        "hera_librarian",
+        "jobs/test_run_site.py",
+        "network/faults",
+        "network/providers",
+        "network/test_carried_disks.py",
+        "network/test_foreign_peers.py",
+        "network/test_three_librarians.py",
+        "operations/test_docs_page.py",
+        "portal/test_snippets.py",
+        "stores/test_s3.py",
+        "stores/test_ssh.py",
+        "test_settings.py",
+        "test_stores_elsewhere.py",
+    )
 )
 
 
