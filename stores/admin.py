@@ -11,7 +11,9 @@ from accounts.addresses import client_address
 from librarian.common.admin import ReadOnlyAdmin
 from librarian.common.errors import ArchiveError
 from stores import services
-from stores.admin_forms import StoreForm
+from stores.admin_forms import StoreForm, field_of
+from stores.backends import BACKENDS
+from stores.kinds import SETTINGS, where
 from stores.models import SpaceReading, Store
 
 _OPTIONS = ["fullness_limit", "group_writable_staging", "own_after_commit", "read_only_after_commit"]
@@ -27,13 +29,19 @@ _MEASURED = [
 ]
 
 
+def _of_kind(kind: str) -> tuple[str, dict[str, Any]]:
+    fields = [field_of(kind, setting.key) for setting in SETTINGS[kind]]
+    return f"Kind {kind}: {Store.Kind(kind).label}", {"fields": fields, "classes": ["kind", f"kind-{kind}"]}
+
+
 @admin.register(Store)
 class StoreAdmin(admin.ModelAdmin):
     """Places for bytes. None is deleted here: switch off what is no longer wanted, its instances refer to it."""
 
     form = StoreForm
-    list_display = ["name", "enabled", "ingestable", "available", "measured_at", "availability_reason", "kind_name"]
-    list_filter = ["enabled", "ingestable", "available"]
+    list_display = ["name", "kind_name", "address", "enabled", "ingestable", "travelling", "available", "measured_at"]
+    list_display += ["availability_reason"]
+    list_filter = ["kind", "enabled", "ingestable", "available", "travelling"]
     search_fields = ["name"]
     readonly_fields = _MEASURED
     actions = ["test_stores", "measure_now", "switch_on", "switch_off", "write_markers"]
@@ -42,16 +50,22 @@ class StoreAdmin(admin.ModelAdmin):
     def kind_name(self, store: Store) -> str:
         return store.kind
 
+    @admin.display(description="address")
+    def address(self, store: Store) -> str:
+        return where(store)
+
     def get_fieldsets(self, request: HttpRequest, obj: Store | None = None) -> Any:
+        """Those of the one kind for a store that is; else those of each, of which a style shows the chosen one's."""
         fieldsets = [
-            (None, {"fields": ["name", "kind", "root", "staging", "hosts", "enabled", "ingestable", "travelling"]}),
+            (None, {"fields": ["name", "kind", "hosts", "enabled", "ingestable", "travelling"]}),
+            *(_of_kind(kind) for kind in ([obj.kind] if obj else BACKENDS) if kind in BACKENDS),
             ("Options", {"fields": _OPTIONS}),
-            ("Transfers", {"fields": ["ssh_host", "providers"]}),
+            ("Transfers", {"fields": ["ssh_host", "globus_endpoint", "providers"]}),
         ]
         return [*fieldsets, ("Measured", {"fields": _MEASURED})] if obj else fieldsets
 
     def get_form(self, request: HttpRequest, obj: Store | None = None, **kwargs: Any) -> type[forms.ModelForm]:
-        # root and staging are fields of the form, not of the model, of which Django would make its own choice
+        # settings of the kinds are fields of the form, not of the model, of which Django would make its own choice
         asked_by = {"actor": request.user, "address": client_address(request)}
         return type("StoreFormOfRequest", (StoreForm,), asked_by)
 

@@ -8,6 +8,7 @@ from accounts.models import User
 from librarian.common.errors import ArchiveError
 from stores import services
 from stores.backends import BACKENDS, backend_class
+from stores.kinds import SETTINGS, setting_blamed
 from stores.models import Store
 from stores.services.keeping import EDITABLE
 
@@ -25,21 +26,18 @@ class NameList(forms.CharField):
         return self.to_python(self.prepare_value(initial)) != self.to_python(data)
 
 
+def field_of(kind: str, key: str) -> str:
+    """Name of the form's field for a setting: kinds have settings of the same name."""
+    return key if kind == Store.Kind.POSIX else f"{kind}__{key}"
+
+
 class StoreForm(forms.ModelForm):
-    """A store as a person sets it; the directories of a posix store are fields of their own."""
+    """A store as a person sets it. Each setting of each kind is a field; only those of the chosen kind count."""
 
     actor: User | None = None
     address = ""
 
     kind = forms.ChoiceField(choices=[(kind, Store.Kind(kind).label) for kind in BACKENDS], initial=Store.Kind.POSIX)
-    root = forms.CharField(
-        label="Directory", help_text="Absolute path of the directory that holds the files, as its hosts see it."
-    )
-    staging = forms.CharField(
-        required=False,
-        label="Staging area",
-        help_text="Absolute path on the same file system. Empty: .librarian/staging in the directory.",
-    )
     hosts = NameList(
         required=False, help_text="Names of the hosts that reach it, with commas between them. Empty: this host."
     )
@@ -51,18 +49,28 @@ class StoreForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for key in ("root", "staging"):
-            self.initial.setdefault(key, self.instance.configuration.get(key, ""))
+        for kind in BACKENDS:
+            for setting in SETTINGS[kind]:
+                self.fields[field_of(kind, setting.key)] = forms.CharField(
+                    required=False,  # the kind says what it needs
+                    max_length=4096,
+                    label=setting.label if not setting.is_optional else f"{setting.label} (optional)",
+                    help_text=setting.help_text,
+                    widget=forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
+                )
         if self.instance.pk:
             self.fields["kind"].disabled = True
+            for key, value in self.instance.configuration.items():
+                self.initial.setdefault(field_of(self.instance.kind, key), value)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        keys = [key for key in ("root", "staging") if cleaned.get(key)]
-        cleaned["configuration"] = {key: cleaned[key] for key in keys}
-        if "root" in cleaned and "kind" in cleaned:
-            for problem in backend_class(cleaned["kind"]).check_configuration(cleaned["configuration"]):
-                self.add_error("staging" if problem.startswith("'staging'") else "root", problem)
+        kind = cleaned.get("kind")
+        if kind in SETTINGS:
+            typed = {setting.key: cleaned.get(field_of(kind, setting.key)) for setting in SETTINGS[kind]}
+            cleaned["configuration"] = {key: value for key, value in typed.items() if value}
+            for problem in backend_class(kind).check_configuration(cleaned["configuration"]):
+                self.add_error(field_of(kind, setting_blamed(kind, problem)), problem)
         return cleaned
 
     def _post_clean(self) -> None:

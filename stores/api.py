@@ -13,6 +13,7 @@ from accounts.permissions import level_of
 from librarian.common.errors import NotFound
 from librarian.common.filters import refuse_unknown_parameters
 from stores.filters import StoreFilterSet
+from stores.kinds import where
 from stores.models import Store
 
 
@@ -22,6 +23,9 @@ class StoreSerializer(serializers.ModelSerializer):
     id = serializers.IntegerField(help_text="Id of the store, as on the wire.")
     name = serializers.CharField(help_text="Name of the store.")
     kind = serializers.ChoiceField(Store.Kind.choices, help_text="How it holds its bytes.")
+    address = serializers.SerializerMethodField(
+        help_text="Where its bytes lie: a directory, host:directory, or s3://bucket/prefix. Never a secret."
+    )
     hosts = serializers.ListField(
         child=serializers.CharField(), help_text="Hosts that reach it; empty: the one that runs this site."
     )
@@ -39,6 +43,7 @@ class StoreSerializer(serializers.ModelSerializer):
         help_text="What may still be written before the fullness limit, bytes; 0 if not measured."
     )
     ssh_host = serializers.CharField(help_text="Name that other sites use for rsync over SSH; may be empty.")
+    globus_endpoint = serializers.CharField(help_text="Id of its Globus collection; may be empty.")
     providers = serializers.ListField(
         child=serializers.CharField(), help_text="Ways of transfer offered to other sites."
     )
@@ -53,6 +58,7 @@ class StoreSerializer(serializers.ModelSerializer):
             "id",
             "name",
             "kind",
+            "address",
             "hosts",
             "ingestable",
             "enabled",
@@ -66,11 +72,15 @@ class StoreSerializer(serializers.ModelSerializer):
             "free_bytes",
             "usable_bytes",
             "ssh_host",
+            "globus_endpoint",
             "providers",
             "created_at",
             "configuration",
         ]
         read_only_fields = fields
+
+    def get_address(self, store: Store) -> str:
+        return where(store)
 
     def get_configuration(self, store: Store) -> dict[str, Any] | None:
         return store.configuration if level_of(self.context["request"]) >= Level.ADMIN else None

@@ -132,6 +132,10 @@ class Store(models.Model):
         return (self.group_writable_staging, self.own_after_commit, self.read_only_after_commit)
 
 
+# Kinds by what a read from them costs; of equally good copies the first is taken.
+NEAREST_FIRST = (Store.Kind.POSIX, Store.Kind.SSH, Store.Kind.S3)
+
+
 class SpaceReading(models.Model):
     """Capacity and free space of a store at one time. Written by the job that measures; thinned by age."""
 

@@ -1,6 +1,6 @@
 """Reads of stores shaped for pages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,8 +9,10 @@ from django.utils import timezone
 
 from librarian.common.badges import Badge
 from librarian.common.charts import line_points
+from stores.kinds import where
 from stores.models import SpaceReading, Store
 
+TRAVELS = Badge("travels", "note", "A disk that is carried to other sites.")
 NEARLY_FULL_SHARE_OF_LIMIT = 0.95
 MAX_READINGS = 5000
 POINTS_SHOWN = 240
@@ -37,6 +39,14 @@ class Fullness:
     @property
     def badge(self) -> Badge:
         return STATES[self.state]
+
+    @property
+    def travelling_badge(self) -> Badge | None:
+        return TRAVELS if self.store.travelling else None
+
+    @property
+    def where(self) -> str:
+        return where(self.store)
 
     @property
     def used_width(self) -> str:
@@ -88,6 +98,16 @@ def fullness(store: Store) -> Fullness:
 def with_fullness(stores: Iterable[Store]) -> list[Fullness]:
     """The same for each of some stores."""
     return [fullness(store) for store in stores]
+
+
+def store_names() -> dict[int, str]:
+    """Name of every store by its id; stores are few, and none is ever removed."""
+    return dict(Store.objects.order_by().values_list("pk", "name"))
+
+
+def named(targets: Sequence[int], names: Mapping[int, str]) -> list[str]:
+    """Names of stores by their ids, in the same order."""
+    return [names.get(key, f"store {key}") for key in targets]
 
 
 def space_history(store: Store, *, days: int = 14, now: datetime | None = None) -> dict[str, Any] | None:

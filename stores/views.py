@@ -5,6 +5,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from librarian.common.errors import StoreUnavailable
+from stores.kinds import settings_shown, where
 from stores.models import Store
 from stores.panels import panels_of
 from stores.queries import fullness, space_history, with_fullness
@@ -23,6 +24,8 @@ def store(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "full": fullness(found),
         "store": found,
+        "where": where(found),
+        "settings": settings_shown(found),
         "remedy": StoreUnavailable.remedy,
         "space": space_history(found),
         "panels": panels_of(found),

@@ -81,7 +81,7 @@ def database_truths() -> set[str]:
         if model._meta.app_label in OURS
         for constraint in model._meta.constraints
     }
-    scripts = [path for floor in ("files", "librarian/common") for path in ROOT.glob(f"{floor}/sql/*.sql")]
+    scripts = [path for floor in ("files", "network", "librarian/common") for path in ROOT.glob(f"{floor}/sql/*.sql")]
     written = "".join(path.read_text() for path in [*scripts, *ROOT.glob("*/migrations/*.py")])
     triggers = set(re.findall(r"^CREATE TRIGGER (\w+)", written, re.MULTILINE))
     added = set(re.findall(r"ADD CONSTRAINT (\w+)", written))

@@ -35,7 +35,7 @@ def record_act(
     """
     AuditEntry.objects.create(
         actor=actor,
-        actor_name=(actor.get_username() if actor is not None else _process_owner())[:64],
+        actor_name=(actor.get_username() if actor is not None else process_owner())[:64],
         action=action[:64],
         subject=storable(subject, 300),
         facts=storable_data(facts or {}),
@@ -43,7 +43,8 @@ def record_act(
     )
 
 
-def _process_owner() -> str:
+def process_owner() -> str:
+    """The account and host of this process: who a person at the command line is."""
     try:
         account = getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a name

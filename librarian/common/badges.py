@@ -1,6 +1,10 @@
-"""A state as people see it: word, tone, meaning. Each app keeps one table from its states to these."""
+"""A state as people see it: word, tone, meaning. Each app keeps one table from its states to these.
+
+And what a thing that waits waits for, in the form in which pages and endpoints tell it.
+"""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 Tone = Literal["good", "warn", "bad", "note", "quiet"]
@@ -16,3 +20,16 @@ class Badge:
     label: str
     tone: Tone = "quiet"
     meaning: str = ""
+
+
+ADMINS = "an administrator of this site"
+ITSELF = "nobody: it goes on by itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What something waits for: in a sentence, when it goes on by itself, and who can mend it."""
+
+    sentence: str
+    next_at: datetime | None = None
+    who: str = ITSELF

@@ -12,6 +12,9 @@ ICONS: dict[str, str] = {
     "remote": '<circle cx="10" cy="10" r="7.5"/><path d="M2.5 10h15M10 2.5c3 2.5 3 12.5 0 15-3-2.5-3-12.5 0-15z"/>',
     "transfer": '<path d="M3 7h13M12.5 3.5 16 7l-3.5 3.5"/><path d="M17 13.5H4M7.5 10 4 13.5 7.5 17"/>',
     "order": '<path d="M4.5 2.5h11v15h-11z"/><path d="M7.5 7h5M7.5 10.5h5M7.5 14h3"/>',
+    "copies": '<rect x="3" y="3" width="9" height="9" rx="1.5"/><path d="M15 8h2v9H8v-2"/>'
+    '<path d="M7.5 5.5v4M5.5 7.5h4"/>',
+    "disk": '<path d="m5 4.5-2.5 7v4h15v-4l-2.5-7z"/><path d="M2.5 11.5h15M14.5 13.5v.1M11.5 13.5v.1"/>',
     "errors": '<path d="M10 3 18 16.5H2z"/><path d="M10 8v4M10 14.2v.1"/>',
     "jobs": '<circle cx="10" cy="10" r="7.5"/><path d="M10 5.5V10l3.2 2"/>',
     "account": '<circle cx="10" cy="6.5" r="3.5"/><path d="M3 17.5c0-4 3-5.5 7-5.5s7 1.5 7 5.5"/>',

@@ -42,6 +42,18 @@ TRANSFER_STEPS = (
     "completed",  # receiver: the transfers are completed, the sender does not know
     "reported",  # receiver: the sender knows; not written down
 )
+# Of copies between our own stores, around the steps of their commit.
+COPY_STEPS = (
+    "copies_claimed",  # the rows of a batch say who makes it; its uploads are not there yet
+    "copies_written",  # the bytes are in the target's staging, not yet on disk for certain
+    "copies_read_back",  # they are on disk, and what was read there is what it should be
+)
+# Of disks that travel.
+DISK_STEPS = (
+    "disk_loaded",  # the transfers of a batch of files are committed; their lines of the manifest may be lost
+    "manifest_kept",  # the manifest is on disk, the trip is not sealed yet
+    "lost_transfers_ended",  # the transfers of a lost disk are failed, its files are not wanted again yet
+)
 
 
 def passed(step: str) -> None:
@@ -50,7 +62,7 @@ def passed(step: str) -> None:
     The setting LIBRARIAN_KILL_AT is for tests: the process dies at the step it names as if by kill -9, or, given
     `@path`, at the step that this file names, once. An unknown step is a mistake in the code and raises ValueError.
     """
-    if step not in (*STEPS, *ARRIVAL_STEPS, *TRANSFER_STEPS):
+    if step not in (*STEPS, *ARRIVAL_STEPS, *TRANSFER_STEPS, *COPY_STEPS, *DISK_STEPS):
         raise ValueError(f"{step} is not a durable step")
     wanted = os.environ.get("LIBRARIAN_KILL_AT")
     if wanted and (step == wanted or (wanted.startswith("@") and _is_named(Path(wanted[1:]), step))):

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from librarian.common.errors import Misconfigured
 from stores.backends.base import StoreBackend
 from stores.backends.posix import PosixBackend
+from stores.backends.s3 import S3Backend
+from stores.backends.ssh.backend import SshBackend
 
 if TYPE_CHECKING:
     from stores.models import Store
 
-BACKENDS: dict[str, type[StoreBackend]] = {"posix": PosixBackend}
+BACKENDS: dict[str, type[StoreBackend]] = {"posix": PosixBackend, "ssh": SshBackend, "s3": S3Backend}
 
 
 def backend_class(kind: str) -> type[StoreBackend]:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from librarian.common.errors import ArchiveError, Conflict
+from librarian.common.errors import ArchiveError, Conflict, Refused
 
 if TYPE_CHECKING:
     from stores.models import Store
@@ -348,6 +348,19 @@ class StoreBackend(ABC):
     @abstractmethod
     def remove(self, place: str) -> None:
         """Erase the bytes at a place. Only the function that takes a certificate may call it (design section 9)."""
+
+    # --- The papers of a disk that travels (stores.backends.places.PAPERS) ---
+
+    def write_paper(self, name: str, blocks: Iterable[bytes]) -> None:
+        """Write one of the disk's own papers at its root, durably, whole or not at all; replaces an older one.
+
+        `list` does not tell of them and `place_of` knows no place there. Raises Refused where a kind has none.
+        """
+        raise Refused(f"A store of kind {self.store.kind} has no papers of its own.")
+
+    def read_paper(self, name: str, *, limit_bytes: int) -> bytes | None:
+        """The first bytes of a paper; None if there is none."""
+        return None
 
     # --- The commit record ---
 

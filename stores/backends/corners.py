@@ -39,17 +39,22 @@ def check_configuration(configuration: dict[str, Any]) -> list[str]:
         if path is None or (key == "staging" and path == ""):
             if key == "root":
                 problems.append("'root' is missing: the absolute path of the directory that holds the files.")
-        elif not isinstance(path, str) or not path.startswith("/"):
-            problems.append(f"'{key}' must be an absolute path.")
-        elif os.path.normpath(path) != path or not path.isprintable() or path == "/":
-            problems.append(
-                f"'{key}' must be a plain path of a directory below /, without '..', '//' or a slash at its end."
-            )
+        else:
+            problems += path_problems(key, path)
     if not problems and len(os.fsencode(_staging_of(configuration))) > 200:
         problems.append("The path of the staging area is longer than 200 bytes, too long for clients of the wire.")
     if not problems and configuration.get("staging"):
         problems += _overlap(configuration["root"], configuration["staging"])
     return problems
+
+
+def path_problems(key: str, path: object) -> list[str]:
+    """What is wrong with the path of a directory, the setting `key` of a store."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        return [f"'{key}' must be an absolute path."]
+    if os.path.normpath(path) != path or not path.isprintable() or path == "/":
+        return [f"'{key}' must be a plain path of a directory below /, without '..', '//' or a slash at its end."]
+    return []
 
 
 def _overlap(root: str, staging: str) -> list[str]:
@@ -67,11 +72,14 @@ def _staging_of(configuration: dict[str, Any]) -> str:
 class Corners:
     """Opens what belongs to one store, and says what is wrong when it cannot."""
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: "Store", *, spool: str = "") -> None:
+        """With `spool` the directory is not the store, but where its deliveries wait for their place elsewhere."""
+        configuration = {"root": spool} if spool else store.configuration
         self.store_name = store.name
         self.marker = str(store.marker)
-        self.root: str = store.configuration["root"]
-        self.staging: str = _staging_of(store.configuration)
+        self.root: str = configuration["root"]
+        self.staging: str = _staging_of(configuration)
+        self._called = "spool" if spool else "root"
         self._held: tuple[int, int] | None = None  # root and staging, while a batch keeps them open
 
     # --- Errors ---
@@ -118,7 +126,7 @@ class Corners:
         try:
             fd = durable.open_root(self.root)
         except OSError as error:
-            raise self._refusal(_about_root(self.root, error)) from error
+            raise self._refusal(_about_root(self.root, self._called, error)) from error
         with durable.closing(fd):
             self._verify(fd)
             yield fd
@@ -321,16 +329,20 @@ def _probe_file(at: int) -> None:
         os.unlink(name, dir_fd=at)
 
 
-def _about_root(path: str, error: OSError) -> Availability:
+def _about_root(path: str, called: str, error: OSError) -> Availability:
     if error.errno == errno.ENOENT:
-        return Availability(False, f"its root {path} does not exist", "Mount the disk, or correct the configured root.")
+        return Availability(
+            False, f"its {called} {path} does not exist", f"Mount the disk, or correct the configured {called}."
+        )
     if error.errno == errno.ENOTDIR:
-        return Availability(False, f"its root {path} is not a directory", "Correct the configured root.")
+        return Availability(False, f"its {called} {path} is not a directory", f"Correct the configured {called}.")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Availability(
             False, f"the server's user may not open {path}", "Give the server's user the right to use it."
         )
-    return Availability(False, f"opening its root {path} failed: {error.strerror}", "Look after the disk or the mount.")
+    return Availability(
+        False, f"opening its {called} {path} failed: {error.strerror}", "Look after the disk or the mount."
+    )
 
 
 def _about_staging(path: str, error: OSError) -> Availability:

@@ -7,6 +7,13 @@ from stores.backends.base import UnsafeProduct
 
 CORNER = ".librarian"  # our own directory below every root
 QUARANTINE = f"{CORNER}/quarantine"
+# What a disk that travels has at its root for people: no archived files (network.services.shipping.papers).
+MANIFEST_PAPER, INDEX_PAPER, SUMS_PAPER, VERIFIER_PAPER = PAPERS = (
+    "librarian-manifest.json",
+    "index.html",
+    "SHA256SUMS",
+    "verify.py",
+)
 MAX_COMPONENT_BYTES = 255
 MAX_PATH_BYTES = 4095
 

@@ -4,47 +4,37 @@ Configuration: `root`, and `staging` if it is not to be `<root>/.librarian/stagi
 """
 
 import errno
-import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
 from librarian.common.errors import ArchiveError, Misconfigured
-from stores.backends import arriving, corners, durable, placing, staging, trees, unpacking
+from stores.backends import corners, durable, placing, staging, trees
 from stores.backends.base import (
     BLOCK_BYTES,
-    TOKEN,
     Availability,
     Content,
     Entry,
     Kind,
     Member,
     MissingBytes,
-    Part,
     PlaceOccupied,
     Progress,
     RecordLine,
-    Space,
-    StoreBackend,
-    TreeEntry,
     UnsafeProduct,
 )
-from stores.backends.places import CORNER, QUARANTINE, shown, split_new_place, split_place
-from stores.backends.reading import Settling, explain_source, read_file
+from stores.backends.places import CORNER, PAPERS, QUARANTINE, split_new_place, split_place
+from stores.backends.reading import Settling, read_file
 from stores.backends.record import RecordReader, RecordWriter
+from stores.backends.staging_area import FEW, StagingArea, check_token
 
 if TYPE_CHECKING:
     from stores.models import Store
 
-logger = logging.getLogger(__name__)
-
-MAX_LOCATION_CHARACTERS = 256  # of the wire protocol
-_PART_BUFFER_BYTES = 128 * 1024  # headers of a tar are small and near each other
-_FEW = 4  # up to so many things are made durable one by one, more by one syncfs
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _writers_lock = threading.Lock()
 
@@ -60,16 +50,15 @@ def _record_writer(store_name: str, marker: str, root: str) -> RecordWriter:
         return _shared_writer(store_name, marker, root)
 
 
-class PosixBackend(StoreBackend):
+class PosixBackend(StagingArea):
     """Bytes below a directory."""
 
     def __init__(self, store: "Store") -> None:
-        super().__init__(store)
         problems = corners.check_configuration(store.configuration)
         if problems:
             raise Misconfigured(f"Store {store.name}: {' '.join(problems)}")
-        self._corners = corners.Corners(store)
-        self._settling = Settling(read_only=store.read_only_after_commit, own=store.own_after_commit)
+        settling = Settling(read_only=store.read_only_after_commit, own=store.own_after_commit)
+        super().__init__(store, corners.Corners(store), settling)
         self._problems: list[str] = []
 
     # --- The store itself ---
@@ -87,133 +76,71 @@ class PosixBackend(StoreBackend):
     def check(self) -> Availability:
         return self._corners.check()
 
-    def space(self) -> Space:
-        with self._corners.speaking("measuring its space"), self._corners.open_root() as root:
-            found = os.fstatvfs(root)
-        free = found.f_bavail * found.f_frsize
-        used = (found.f_blocks - found.f_bfree) * found.f_frsize
-        return Space(capacity_bytes=used + free, free_bytes=free)  # what is reserved for root is nobody's
-
     def holding(self) -> AbstractContextManager[None]:
         return self._corners.holding()
 
     # --- Bytes in ---
 
-    def item_location(self, token: str) -> str:
-        _check_token(token)
-        return f"{self._corners.staging}/{token}/{placing.ITEM}"
-
-    def stage(self, token: str, *, private: bool = False) -> str:
-        location = self.item_location(token)
-        if len(location) > MAX_LOCATION_CHARACTERS:
-            raise Misconfigured(f"Store {self.store.name}: the staging path {location} is too long for the wire.")
-        with self._corners.speaking("making a staging directory"), self._corners.open_staging() as area:
+    def place_item(self, token: str, place: str) -> None:
+        *above, name = split_new_place(place)
+        location = self.locate(place)
+        with self._corners.speaking(f"placing {location}"), ExitStack() as stack:
+            root = stack.enter_context(self._corners.open_root())
             try:
-                os.mkdir(token, 0o700, dir_fd=area)
-            except FileExistsError:
-                return location  # staged already: the request was repeated
-            if not private:
-                os.chmod(token, 0o775 if self.store.group_writable_staging else 0o755, dir_fd=area)
-        return location
-
-    def write_item(
-        self, token: str, source: IO[bytes], algorithms: Iterable[str], progress: Progress | None = None
-    ) -> Content:
-        with self._token("writing to staging", token) as fd:
-            return staging.write_stream(fd, source, list(algorithms), self._settling, progress)
-
-    def take_over(self, token: str, part: Part, *, writer: str, durable_bytes: int) -> int:
-        with self._token("taking an upload over", token) as fd:
-            return arriving.take_over(fd, part, writer=writer, durable_bytes=durable_bytes)
-
-    def append(
-        self,
-        token: str,
-        part: Part,
-        source: IO[bytes],
-        *,
-        writer: str,
-        at_bytes: int,
-        hashers: Mapping[str, Any],
-        on_durable: Callable[[int], None],
-        accept: Callable[[int], bool] | None = None,
-    ) -> int:
-        with self._token("writing to staging", token) as fd:
-            return arriving.append(
-                fd,
-                part,
-                source,
-                writer=writer,
-                at_bytes=at_bytes,
-                hashers=hashers,
-                on_durable=on_durable,
-                accept=accept,
-            )
-
-    def part_size(self, token: str, part: Part) -> int:
-        with self._token("looking into staging", token) as fd:
-            seen = durable.look(part, at=fd)
-            return 0 if seen is None else seen.st_size
-
-    @contextmanager
-    def open_part(self, token: str, part: Part) -> Iterator[IO[bytes]]:
-        with self._token("reading staging", token) as fd:
-            try:
-                opened = durable.open_for_reading(part, at=fd)
+                fd = stack.enter_context(self._corners.open_token(check_token(token)))
+                parent = stack.enter_context(durable.closing(self._parent_for(root, above, location)))
+                placing.place(fd, parent, name, location, self._settling)
             except FileNotFoundError as error:
-                raise self._missing(f"Nothing was written to staging {token}.") from error
-        with os.fdopen(opened, "rb", buffering=_PART_BUFFER_BYTES) as file:
-            yield file
+                raise self._missing(f"The staged item of {location} is no longer there.") from error
 
-    def keep_item(self, token: str) -> int:
-        with self._token("reading staging", token) as fd:
-            self._refuse_odd_item(fd, self.item_location(token))
-            with durable.closing(durable.open_for_reading(placing.ITEM, at=fd)) as item:
-                self._settling.apply(item)
-                return os.fstat(item).st_size
-
-    def write_tree(
-        self,
-        token: str,
-        entries: Iterable[TreeEntry],
-        algorithms: Iterable[str],
-        progress: Progress | None = None,
-        *,
-        limit_bytes: int | None = None,
-    ) -> Content:
-        with self._token("writing to staging", token) as fd:
-            staging.write_tree(fd, entries, unpacking.Limit(limit_bytes, progress))
-        return self.adopt(token, algorithms, unpacking.Limit(limit_bytes, progress))
-
-    def copy_in(self, token: str, source: str, algorithms: Iterable[str], progress: Progress | None = None) -> Content:
+    def _parent_for(self, root: int, above: list[str], location: str) -> int:
         try:
-            opened = durable.open_for_reading(source)
+            return durable.descend(root, above, make=True)
         except OSError as error:
-            if error.errno == errno.ENXIO:
-                raise UnsafeProduct(f"{shown(source)} is a device, socket or pipe.") from error
-            raise explain_source(error, source) from error
-        with durable.closing(opened), self._token("copying into staging", token) as fd:
-            return staging.copy(
-                opened,
-                source,
-                fd,
-                placing.ITEM,
-                list(algorithms),
-                explain=explain_source,
-                settling=self._settling,
-                progress=progress,
-            )
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise PlaceOccupied(f"A file or link lies where {location} needs a directory.") from error
+            raise
 
-    def adopt(
-        self, token: str, algorithms: Iterable[str], progress: Progress | None = None, *, fresh: bool = False
-    ) -> Content:
-        location = self.item_location(token)
-        with self._token("reading staging", token) as fd:
-            self._refuse_odd_item(fd, location)
-            take = staging.adopt_fresh if fresh else staging.adopt
-            return take(
-                fd, location, list(algorithms), explain=self._explain, settling=self._settling, progress=progress
-            )
+    def sync_bytes(self, places: Iterable[str]) -> None:
+        wanted = [split_place(place) for place in places]
+        with self._corners.speaking("making bytes durable"), self._corners.open_root() as root:
+            if durable.HAS_SYNCFS and len(wanted) > FEW:
+                durable.sync_filesystem(root)
+                return
+            for parts in wanted:
+                with durable.closing(self._open_committed(root, parts)) as fd:
+                    if stat.S_ISDIR(os.fstat(fd).st_mode):
+                        trees.sync_tree(fd)
+                    else:
+                        os.fsync(fd)
+
+    def sync_places(self, places: Iterable[str]) -> None:
+        wanted = [split_new_place(place) for place in places]
+        above = {tuple(parts[:depth]) for parts in wanted for depth in range(len(parts))}
+        with self._corners.speaking("making places durable"), self._corners.open_root() as root:
+            if durable.HAS_SYNCFS and len(above) + len(wanted) > 2 * FEW:
+                durable.sync_filesystem(root)
+                return
+            for parts in sorted(above, key=len, reverse=True):
+                with durable.closing(durable.descend(root, parts)) as fd:
+                    os.fsync(fd)
+            for parts in wanted:  # the mode of what was just placed
+                with durable.closing(self._open_committed(root, parts)) as fd:
+                    os.fsync(fd)
+
+    def is_placed(self, token: str, place: str) -> bool:
+        *above, name = split_new_place(place)
+        with self._corners.speaking("looking at a place"), self._corners.open_root() as root:
+            try:
+                with (
+                    self._corners.open_token(check_token(token)) as fd,
+                    durable.closing(durable.descend(root, above)) as parent,
+                ):
+                    return placing.is_placed(fd, parent, name)
+            except OSError as error:
+                if error.errno in (*_NOT_THERE, errno.ELOOP):
+                    return False
+                raise
 
     def set_aside_item(self, token: str) -> str:
         aside = f"{QUARANTINE}/{token}/{placing.ITEM}"
@@ -231,134 +158,6 @@ class PosixBackend(StoreBackend):
                 os.fsync(fd)
         return aside
 
-    def _refuse_odd_item(self, token: int, location: str) -> None:
-        seen = durable.look(placing.ITEM, at=token)
-        if seen is None:
-            raise self._missing(f"Nothing was written to {location}.")
-        if stat.S_ISLNK(seen.st_mode):
-            raise UnsafeProduct("What was delivered is a symbolic link.", remedy="Deliver the file that it leads to.")
-        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode)):
-            raise UnsafeProduct("What was delivered is a device, socket or pipe.")
-
-    def has_item(self, token: str) -> bool:
-        _check_token(token)
-        with self._corners.speaking("looking into staging"):
-            try:
-                with self._corners.open_token(token) as fd:
-                    return durable.exists(placing.ITEM, at=fd)
-            except FileNotFoundError:
-                return False
-
-    def sync_items(self, tokens: Iterable[str]) -> None:
-        wanted = [_check_token(token) for token in tokens]
-        with self._corners.speaking("making staged bytes durable"), self._corners.open_staging() as area:
-            if durable.HAS_SYNCFS and (len(wanted) > _FEW or self._any_directory(area, wanted)):
-                durable.sync_filesystem(area)
-                return
-            for token in wanted:
-                with durable.closing(durable.open_directory(token, at=area)) as fd:
-                    with durable.closing(durable.open_for_reading(placing.ITEM, at=fd)) as item:
-                        if stat.S_ISDIR(os.fstat(item).st_mode):
-                            trees.sync_tree(item)
-                        else:
-                            os.fsync(item)
-                    os.fsync(fd)
-
-    def _any_directory(self, area: int, tokens: Iterable[str]) -> bool:
-        looks = (durable.look(f"{token}/{placing.ITEM}", at=area) for token in tokens)
-        return any(seen is not None and stat.S_ISDIR(seen.st_mode) for seen in looks)
-
-    def place_item(self, token: str, place: str) -> None:
-        *above, name = split_new_place(place)
-        location = self.locate(place)
-        with self._corners.speaking(f"placing {location}"), ExitStack() as stack:
-            root = stack.enter_context(self._corners.open_root())
-            try:
-                fd = stack.enter_context(self._corners.open_token(_check_token(token)))
-                parent = stack.enter_context(durable.closing(self._parent_for(root, above, location)))
-                placing.place(fd, parent, name, location, self._settling)
-            except FileNotFoundError as error:
-                raise self._missing(f"The staged item of {location} is no longer there.") from error
-
-    def _parent_for(self, root: int, above: list[str], location: str) -> int:
-        try:
-            return durable.descend(root, above, make=True)
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise PlaceOccupied(f"A file or link lies where {location} needs a directory.") from error
-            raise
-
-    def sync_bytes(self, places: Iterable[str]) -> None:
-        wanted = [split_place(place) for place in places]
-        with self._corners.speaking("making bytes durable"), self._corners.open_root() as root:
-            if durable.HAS_SYNCFS and len(wanted) > _FEW:
-                durable.sync_filesystem(root)
-                return
-            for parts in wanted:
-                with durable.closing(self._open_committed(root, parts)) as fd:
-                    if stat.S_ISDIR(os.fstat(fd).st_mode):
-                        trees.sync_tree(fd)
-                    else:
-                        os.fsync(fd)
-
-    def sync_places(self, places: Iterable[str]) -> None:
-        wanted = [split_new_place(place) for place in places]
-        above = {tuple(parts[:depth]) for parts in wanted for depth in range(len(parts))}
-        with self._corners.speaking("making places durable"), self._corners.open_root() as root:
-            if durable.HAS_SYNCFS and len(above) + len(wanted) > 2 * _FEW:
-                durable.sync_filesystem(root)
-                return
-            for parts in sorted(above, key=len, reverse=True):
-                with durable.closing(durable.descend(root, parts)) as fd:
-                    os.fsync(fd)
-            for parts in wanted:  # the mode of what was just placed
-                with durable.closing(self._open_committed(root, parts)) as fd:
-                    os.fsync(fd)
-
-    def is_placed(self, token: str, place: str) -> bool:
-        *above, name = split_new_place(place)
-        with self._corners.speaking("looking at a place"), self._corners.open_root() as root:
-            try:
-                with (
-                    self._corners.open_token(_check_token(token)) as fd,
-                    durable.closing(durable.descend(root, above)) as parent,
-                ):
-                    return placing.is_placed(fd, parent, name)
-            except OSError as error:
-                if error.errno in (*_NOT_THERE, errno.ELOOP):
-                    return False
-                raise
-
-    def drop_staging(self, token: str) -> None:
-        _check_token(token)
-        with self._corners.speaking("clearing staging"), self._corners.open_staging() as area:
-            problems = durable.remove_tree(token, at=area)
-        if problems:
-            # Another user's directory that we may not write to: it stays listed, and the sweeper tries again.
-            logger.warning("staging %s of store %s was not removed: %s", token, self.store.name, "; ".join(problems))
-
-    def list_staging(self) -> Iterator[tuple[str, float]]:
-        with (
-            self._corners.speaking("listing staging"),
-            self._corners.open_staging() as area,
-            os.scandir(area) as entries,
-        ):
-            for entry in entries:
-                if TOKEN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                    changed = self._last_change(area, entry.name)
-                    if changed is not None:
-                        yield entry.name, changed
-
-    def _last_change(self, area: int, token: str) -> float | None:
-        try:
-            with durable.closing(durable.open_directory(token, at=area)) as fd:
-                try:
-                    return trees.latest_change(fd)
-                except (PermissionError, UnsafeProduct):
-                    return os.fstat(fd).st_ctime  # a part of it is closed to us
-        except FileNotFoundError:
-            return None  # dropped meanwhile
-
     # --- Bytes held ---
 
     def locate(self, place: str) -> str:
@@ -374,7 +173,7 @@ class PosixBackend(StoreBackend):
         if not resolved.startswith(root + "/"):
             return None
         place = resolved[len(root) + 1 :]
-        return None if place.split("/")[0] == CORNER else place
+        return None if place.split("/")[0] == CORNER or self._is_paper(place) else place
 
     def stat(self, place: str) -> tuple[Kind, int]:
         with self._at(place) as fd:
@@ -448,7 +247,7 @@ class PosixBackend(StoreBackend):
         with os.scandir(fd) as entries:
             for entry in entries:
                 place = prefix + entry.name
-                if place == CORNER:
+                if place == CORNER or self._is_paper(place):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(place)
@@ -459,7 +258,7 @@ class PosixBackend(StoreBackend):
 
     def set_aside(self, place: str, token: str) -> str:
         *above, name = split_new_place(place)
-        _check_token(token)
+        check_token(token)
         aside = f"{QUARANTINE}/{token}/{name}"
         with self._corners.speaking(f"setting {self.locate(place)} aside"), ExitStack() as stack:
             root = stack.enter_context(self._corners.open_root())
@@ -493,6 +292,34 @@ class PosixBackend(StoreBackend):
         if problems:
             raise self._corners.unavailable(f"{self.locate(place)} was not removed: {'; '.join(problems)}")
 
+    # --- The papers of a disk that travels ---
+
+    def write_paper(self, name: str, blocks: Iterable[bytes]) -> None:
+        if name not in PAPERS:
+            raise ValueError(f"{name!r} is not one of the disk's own papers")
+        with (
+            self._corners.speaking(f"writing {name}"),
+            self._corners.open_root() as root,
+            self._corners.open_corner("papers", make=True) as desk,
+        ):
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=desk)
+            with durable.closing(fd):
+                for block in blocks:
+                    durable.write_all(fd, block)
+                os.fsync(fd)
+            os.rename(name, name, src_dir_fd=desk, dst_dir_fd=root)
+            os.fsync(root)
+
+    def read_paper(self, name: str, *, limit_bytes: int) -> bytes | None:
+        with self._corners.speaking(f"reading {name}"), self._corners.open_root() as root:
+            try:
+                return durable.read_small(name, at=root, limit_bytes=limit_bytes)
+            except FileNotFoundError:
+                return None
+
+    def _is_paper(self, place: str) -> bool:
+        return self.store.travelling and place in PAPERS
+
     # --- The commit record ---
 
     def append_record(self, lines: Iterable[tuple[RecordLine, Iterable[Member]]]) -> None:
@@ -511,17 +338,6 @@ class PosixBackend(StoreBackend):
         return list(self._problems)
 
     # --- Helpers ---
-
-    @contextmanager
-    def _token(self, doing: str, token: str) -> Iterator[int]:
-        """The staging directory of a delivery, and errors said for the store."""
-        _check_token(token)
-        with self._corners.speaking(doing), ExitStack() as stack:
-            try:
-                fd = stack.enter_context(self._corners.open_token(token))
-            except FileNotFoundError as error:
-                raise self._missing(f"The staging directory {token} of store {self.store.name} is gone.") from error
-            yield fd
 
     @contextmanager
     def _at(self, place: str) -> Iterator[int]:
@@ -552,9 +368,6 @@ class PosixBackend(StoreBackend):
             return self._corners.unavailable(found.reason, found.remedy)
         return MissingBytes(reason, remedy="Deliver the bytes again, or look for another copy.")
 
-    def _explain(self, error: OSError, path: bytes | str) -> ArchiveError:
-        return self._corners.explain(error, f"reading {shown(path)}")
-
 
 def _sync_with_parent(root: int, corner: int) -> None:
     """Make the new directory in quarantine durable before bytes move there."""
@@ -576,9 +389,3 @@ def _move_aside(name: str, parent: int, corner: int) -> None:
             os.rename(name, name, src_dir_fd=parent, dst_dir_fd=corner)
         finally:
             os.fchmod(fd, mode)
-
-
-def _check_token(token: str) -> str:
-    if not TOKEN.fullmatch(token):
-        raise ValueError(f"{token!r} is not a token")
-    return token

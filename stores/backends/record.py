@@ -13,7 +13,8 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -41,6 +42,11 @@ def sealed(facts: dict[str, Any], previous: str) -> tuple[bytes, str]:
     return canonical({**chained, "digest": digest}) + b"\n", digest
 
 
+def segment_header(store_name: str, marker: str) -> dict[str, Any]:
+    """What the first line of a segment says of its store."""
+    return {"kind": "segment", "format": _FORMAT, "store": store_name, "marker": marker}
+
+
 @dataclass(slots=True)
 class _Segment:
     """The segment that this process is writing."""
@@ -55,7 +61,7 @@ class RecordWriter:
     """Appends to one store's record from one process; safe to share between threads and after a fork."""
 
     def __init__(self, store_name: str, marker: str) -> None:
-        self._header = {"kind": "segment", "format": _FORMAT, "store": store_name, "marker": marker}
+        self._header = segment_header(store_name, marker)
         self._segment: _Segment | None = None
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -124,7 +130,7 @@ class RecordWriter:
 
     def _write(self, fd: int, segment: _Segment, lines: Iterable[tuple[RecordLine, Iterable[Member]]]) -> None:
         waiting, size = [], 0
-        for facts in _facts(lines):
+        for facts in line_facts(lines):
             line, segment.last_digest = sealed(facts, segment.last_digest)
             waiting.append(line)
             size += len(line)
@@ -135,7 +141,8 @@ class RecordWriter:
         durable.write_all(fd, b"".join(waiting))
 
 
-def _facts(lines: Iterable[tuple[RecordLine, Iterable[Member]]]) -> Iterator[dict[str, Any]]:
+def line_facts(lines: Iterable[tuple[RecordLine, Iterable[Member]]]) -> Iterator[dict[str, Any]]:
+    """What the lines of some products say, members in lines of their own."""
     for line, members in lines:
         yield {"kind": "product", "place": line.place, "facts": line.facts}
         remaining = iter(members)
@@ -156,9 +163,15 @@ class RecordReader:
         """Products with their members. Members must be taken before the next product is, or are passed over."""
         with os.scandir(directory) as entries:
             names = sorted(entry.name for entry in entries if _SEGMENT.fullmatch(entry.name))
+        return self.read_segments(names, lambda name: os.fdopen(durable.open_for_reading(name, at=directory), "rb"))
+
+    def read_segments(
+        self, names: Iterable[str], open_segment: Callable[[str], AbstractContextManager[IO[bytes]]]
+    ) -> Iterator[tuple[RecordLine, Iterator[Member]]]:
+        """The same for segments that lie elsewhere, named from the oldest on."""
         continued: list[tuple[str, dict[str, str]]] = []
         for name in names:
-            with os.fdopen(durable.open_for_reading(name, at=directory), "rb") as file:
+            with open_segment(name) as file:
                 yield from self._products(name, file, continued)
         for name, link in continued:
             end = self._ends.get(link["segment"])

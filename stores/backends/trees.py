@@ -69,6 +69,55 @@ class NewTree:
             os.close(self._levels.pop())
 
 
+class TreeTally:
+    """Adds up the members of a directory product, which come in the order of the tree digest.
+
+    Attributes
+    ----------
+    hashed : list of str
+        The algorithms by which each file must be read.
+    count : int
+        Members so far.
+    """
+
+    def __init__(self, algorithms: Iterable[str]) -> None:
+        self._digests = {algorithm: SortedLines() for algorithm in algorithms}
+        self.hashed = list(dict.fromkeys(["sha256", *self._digests]))
+        self._records = MemberRecords()
+        self._tree = hashlib.sha256()
+        self._size_bytes = 0
+
+    @property
+    def count(self) -> int:
+        return self._records.count
+
+    def add_file(self, path: bytes, found: Digested) -> None:
+        """The next member is a file, read to its end."""
+        self._size_bytes += found.size_bytes
+        for algorithm, lines in self._digests.items():
+            lines.add(found.hexdigests[algorithm].encode())
+        self._record(b"f %d %s %s\0" % (found.size_bytes, found.hexdigests["sha256"].encode(), path))
+
+    def add_empty_directory(self, path: bytes) -> None:
+        """The next member is an empty directory."""
+        self._record(b"d " + path + b"\0")
+
+    def _record(self, record: bytes) -> None:
+        self._records.add(record)
+        self._tree.update(record)
+
+    def content(self) -> Content:
+        """What the product holds."""
+        return Content(
+            kind="directory",
+            size_bytes=self._size_bytes,
+            digest=self._tree.hexdigest(),
+            checksums={algorithm: _combined(algorithm, lines) for algorithm, lines in self._digests.items()},
+            members=self._records,
+            member_count=self._records.count,
+        )
+
+
 class TreeReader:
     """One reading of a directory product.
 
@@ -96,31 +145,19 @@ class TreeReader:
         ours_only: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self._algorithms = list(dict.fromkeys(algorithms))
-        self._hashed = list(dict.fromkeys(["sha256", *self._algorithms]))
+        self._tally = TreeTally(algorithms)
         self._explain = explain
         self._location = os.fsencode(location)
         self._sink = sink
         self._ours_only = ours_only
         self._progress = progress
-        self._records = MemberRecords()
-        self._tree = hashlib.sha256()
-        self._digests = {algorithm: SortedLines() for algorithm in self._algorithms}
-        self._size_bytes = 0
         self._root = -1
 
     def read(self, root: int) -> Content:
         """Read the product whose top directory is open as `root`."""
         self._root = root
         self._directory(root, b"", 0)
-        return Content(
-            kind="directory",
-            size_bytes=self._size_bytes,
-            digest=self._tree.hexdigest(),
-            checksums={algorithm: _combined(algorithm, lines) for algorithm, lines in self._digests.items()},
-            members=self._records,
-            member_count=self._records.count,
-        )
+        return self._tally.content()
 
     def _directory(self, fd: int, prefix: bytes, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -172,12 +209,12 @@ class TreeReader:
         if self._sink is not None:
             self._sink.enter(name)
         with durable.closing(self._open(durable.open_directory, name, fd, path)) as below:
-            count = self._records.count
+            count = self._tally.count
             self._directory(below, path + b"/", depth + 1)
-            if (self._records.count == count) != (kind == "e"):
+            if (self._tally.count == count) != (kind == "e"):
                 raise self._changed(path)  # filled or emptied after it was sorted
             if kind == "e":
-                self._record(b"d " + path + b"\0")
+                self._tally.add_empty_directory(path)
         if self._sink is not None:
             self._sink.leave()
 
@@ -190,23 +227,16 @@ class TreeReader:
             if not stat.S_ISREG(seen.st_mode) or (self._ours_only and (kind == "l" or not is_ours(seen))):
                 raise self._changed(path)
             found = self._read(source, name, path)
-        self._size_bytes += found.size_bytes
-        for algorithm, lines in self._digests.items():
-            lines.add(found.hexdigests[algorithm].encode())
-        self._record(b"f %d %s %s\0" % (found.size_bytes, found.hexdigests["sha256"].encode(), path))
+        self._tally.add_file(path, found)
 
     def _read(self, source: int, name: str, path: bytes) -> Digested:
         options = {"explain": self._explain, "progress": self._progress}
         if self._sink is None:
-            return read_file(source, path, self._hashed, **options)
+            return read_file(source, path, self._tally.hashed, **options)
         with durable.closing(self._sink.create(name)) as target:
-            found = read_file(source, path, self._hashed, target=target, **options)
+            found = read_file(source, path, self._tally.hashed, target=target, **options)
             self._sink.finish(target)
             return found
-
-    def _record(self, record: bytes) -> None:
-        self._records.add(record)
-        self._tree.update(record)
 
     def _open_link(self, fd: int, name: str, path: bytes) -> int:
         try:

@@ -1,6 +1,7 @@
 """Choosing the store that takes new bytes, so that space promised to one delivery is not promised to another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
@@ -13,7 +14,14 @@ from stores.models import Store
 Reserved = Mapping[int, int]
 
 
-def choose_store(*, size_bytes: int, reserved: Reserved | Callable[[], Reserved], name: str | None = None) -> Store:
+def choose_store(
+    *,
+    size_bytes: int,
+    reserved: Reserved | Callable[[], Reserved],
+    name: str | None = None,
+    unsuited: Callable[[Store], str] | None = None,
+    remedy: str | None = None,
+) -> Store:
     """Return the store with the most room for `size_bytes`; its row is locked until the caller's transaction ends.
 
     Its `promised_bytes` are those of the deliveries before this one.
@@ -27,6 +35,10 @@ def choose_store(*, size_bytes: int, reserved: Reserved | Callable[[], Reserved]
         it sees every promise made before: give one wherever two deliveries may be staged at the same time.
     name : str, optional
         Only this store.
+    unsuited : function, optional
+        Why the caller's bytes cannot come to a store, as the end of a sentence; empty when they can.
+    remedy : str, optional
+        What helps when every store that has room is unsuited.
 
     Raises
     ------
@@ -40,11 +52,59 @@ def choose_store(*, size_bytes: int, reserved: Reserved | Callable[[], Reserved]
     candidates = [store for store in stores if name in (None, store.name)]
     refusals = {store.pk: _refusal(store, size_bytes, promised.get(store.pk, 0)) for store in candidates}
     fitting = [store for store in candidates if not refusals[store.pk]]
-    if not fitting:
-        raise _no_store(candidates, refusals, name)
-    chosen = max(fitting, key=lambda store: (store.usable_bytes - promised.get(store.pk, 0), -store.pk))
+    refusals |= {store.pk: unsuited(store) for store in fitting} if unsuited else {}
+    suited = [store for store in fitting if not refusals[store.pk]]
+    if not suited:
+        raise _no_store(candidates, refusals, name, remedy if fitting else None)
+    chosen = max(suited, key=lambda store: (store.usable_bytes - promised.get(store.pk, 0), -store.pk))
     chosen.promised_bytes = promised.get(chosen.pk, 0)
     return chosen
+
+
+@dataclass(slots=True)
+class Room:
+    """What one store can take of copies that we make ourselves.
+
+    `refusal` says why it takes none at all, `why_not` the same without what changes by the minute; `room_bytes` is what
+    is free below its fullness limit and promised to nobody. A product must be smaller than that.
+    """
+
+    store: Store
+    refusal: str
+    why_not: str
+    room_bytes: int
+
+    def takes(self, size_bytes: int) -> bool:
+        return not self.refusal and size_bytes < self.room_bytes
+
+
+def look_for_room(*, store_ids: Sequence[int], reserved: Callable[[], Reserved], lock: bool = False) -> list[Room]:
+    """What each of these stores can take, in the order given; they need not take new files from outside.
+
+    With `lock`, inside a transaction, the rows of all stores stay locked until its end, as `choose_store` does, so that
+    what is promised in it is promised once.
+    """
+    rows = Store.objects.select_for_update() if lock else Store.objects.all()
+    stores = {store.pk: store for store in rows.order_by("id")}
+    promised = reserved()
+    return [_room_of(stores[key], promised.get(key, 0)) for key in store_ids if key in stores]
+
+
+def _room_of(store: Store, promised_bytes: int) -> Room:
+    refusal, why_not = _absence(store)
+    return Room(store, refusal, why_not, max(0, store.usable_bytes - promised_bytes))
+
+
+def _absence(store: Store) -> tuple[str, str]:
+    """Why nothing can be written to a store, in full and in short; empty if something can."""
+    if not store.enabled:
+        return "is switched off", "is switched off"
+    if not store.is_reached_from(settings.LIBRARIAN_HOST_NAME):
+        where = f"is reached only from {', '.join(store.hosts)}, not from this host, {settings.LIBRARIAN_HOST_NAME}"
+        return where, where
+    if not store.available:
+        return f"is not available: {store.availability_reason or 'not measured yet'}", "is not available"
+    return "", ""
 
 
 def _refusal(store: Store, size_bytes: int, promised_bytes: int) -> str:
@@ -53,10 +113,8 @@ def _refusal(store: Store, size_bytes: int, promised_bytes: int) -> str:
         return "is switched off"
     if not store.ingestable:
         return "takes no new files (not ingestable)"
-    if not store.is_reached_from(settings.LIBRARIAN_HOST_NAME):
-        return f"is reached only from {', '.join(store.hosts)}, not from this host, {settings.LIBRARIAN_HOST_NAME}"
-    if not store.available:
-        return f"is not available: {store.availability_reason or 'not measured yet'}"
+    if absence := _absence(store)[0]:
+        return absence
     room = store.usable_bytes - promised_bytes
     if room <= size_bytes:
         return (
@@ -66,10 +124,10 @@ def _refusal(store: Store, size_bytes: int, promised_bytes: int) -> str:
     return ""
 
 
-def _no_store(stores: list[Store], refusals: Mapping[int, str], name: str | None) -> NoStore:
+def _no_store(stores: list[Store], refusals: Mapping[int, str], name: str | None, remedy: str | None) -> NoStore:
     if stores:
         sentences = "; ".join(f"{store.name} {refusals[store.pk]}" for store in stores)
-        return NoStore(f"No store takes the bytes: {sentences}.")
+        return NoStore(f"No store takes the bytes: {sentences}.", remedy=remedy)
     if name is not None:
         return NoStore(f"There is no store called {name}.", remedy="The Stores page lists every store.")
     return NoStore("No store has been added yet.", remedy="Add one in the staff admin or by `manage.py add_store`.")

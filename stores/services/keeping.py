@@ -1,7 +1,6 @@
 """What people do to stores: add, edit, switch, write the marker. Every act is audited."""
 
 import copy
-import posixpath
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,14 @@ from librarian.common.audit import record_act
 from librarian.common.errors import ArchiveError, Conflict, InvalidRequest, Refused
 from stores.models import Store
 from stores.services.measuring import measure_store
+from stores.services.overlaps import overlap
 
+# What of a configuration says where the bytes of a store lie.
+_WHERE = {
+    Store.Kind.POSIX: ("root",),
+    Store.Kind.SSH: ("host", "root"),
+    Store.Kind.S3: ("endpoint_url", "bucket", "prefix"),
+}
 EDITABLE = (
     "name",
     "configuration",
@@ -90,8 +96,8 @@ def add_store(
 def edit_store(*, store: Store, actor: User | None, address: str = "", **changes: Any) -> Store:
     """Change what people set of a store. Raises InvalidRequest or Conflict; nothing is changed then.
 
-    A new root must already carry the store's marker: the files are moved first, with their `.librarian` directory.
-    Else every file would look as if it were missing.
+    A new root (or host, or bucket) must already carry the store's marker: the files are moved first, with their
+    `.librarian` directory. Else every file would look as if it were missing.
     """
     _refuse_unknown(changes)
     changed = {field: value for field, value in changes.items() if getattr(store, field) != value}
@@ -117,10 +123,11 @@ def edit_store(*, store: Store, actor: User | None, address: str = "", **changes
 
 
 def _prepare_move(store: Store, edited: Store) -> None:
-    if edited.configuration.get("root") != store.configuration.get("root") and not edited.backend.carries_marker():
+    moved = any(edited.configuration.get(key) != store.configuration.get(key) for key in _WHERE[Store.Kind(store.kind)])
+    if moved and not edited.backend.carries_marker():
         raise Conflict(
             f"The new root of store {store.name} does not carry its marker.",
-            remedy="Move the store's files there first, with the directory .librarian that lies beside them.",
+            remedy="Move the store's files there first, with what lies below .librarian beside them.",
         )
     edited.backend.initialise()  # makes a new staging area; refuses another store's marker
 
@@ -178,11 +185,11 @@ def _validate(store: Store) -> None:
     others = Store.objects.exclude(pk=store.pk)
     if others.filter(name=store.name).exists():
         raise Conflict(f"There is already a store called {store.name}.", remedy="Choose another name.")
-    for other in others.filter(kind=Store.Kind.POSIX):
-        if store.kind == Store.Kind.POSIX and _share_a_host(store, other) and _overlap(store, other):
+    for other in others:
+        if what := overlap(store, other):
             raise Conflict(
-                f"Its directories overlap with those of store {other.name} ({other.configuration.get('root')}).",
-                remedy="Give each store directories of its own, neither within the other.",
+                f"Its {what} overlap with those of store {other.name}.",
+                remedy="Give each store a place of its own, neither within the other.",
             )
 
 
@@ -191,19 +198,3 @@ def _refuse_bad_lists(store: Store) -> None:
         value = getattr(store, field)
         if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
             raise InvalidRequest(f"The {field} of a store are a list of names.", remedy="Send a list of texts.")
-
-
-def _share_a_host(store: Store, other: Store) -> bool:
-    return not store.hosts or not other.hosts or bool(set(store.hosts) & set(other.hosts))
-
-
-def _overlap(store: Store, other: Store) -> bool:
-    return any(_is_within(a, b) or _is_within(b, a) for a in _directories(store) for b in _directories(other))
-
-
-def _directories(store: Store) -> list[str]:
-    return [path for key in ("root", "staging") if (path := store.configuration.get(key))]
-
-
-def _is_within(path: str, directory: str) -> bool:
-    return posixpath.commonpath([path, directory]) == directory

@@ -16,7 +16,8 @@ from stores.models import SpaceReading, Store
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 30
+# For an answer: the time that a mount may take, or the programs and retries by which a distant kind finds it is away.
+LOOK_SECONDS = {Store.Kind.POSIX: 30.0, Store.Kind.SSH: 75.0, Store.Kind.S3: 60.0}
 CALLER = "measure_stores"
 KEEP_ALL = timedelta(days=7)
 KEEP_HOURLY = timedelta(days=90)
@@ -48,18 +49,20 @@ def measure_stores() -> dict[str, Any]:
     return {"available": available, "away": away}
 
 
-def measure_store(store: Store, *, timeout_seconds: float = LOOK_SECONDS) -> Availability:
+def measure_store(store: Store, *, timeout_seconds: float | None = None) -> Availability:
     """Look at one store and write down what was found; its row in memory gets the same values.
 
-    An empty or foreign mount, a refused write and no answer within `timeout_seconds` all make the store unavailable.
-    They say nothing about the instances on it. Raises Refused for a store that this host does not reach.
+    An empty or foreign mount, a refused write and no answer within `timeout_seconds` (those of its kind if left out)
+    all make the store unavailable. They say nothing about the instances on it. Raises Refused for a store that this
+    host does not reach.
     """
     if not store.is_reached_from(settings.LIBRARIAN_HOST_NAME):
         raise Refused(
             f"Store {store.name} is not reached from {settings.LIBRARIAN_HOST_NAME}.",
             remedy=f"Measure it on {', '.join(store.hosts)}.",
         )
-    found, space = _look(store, timeout_seconds)
+    patience = LOOK_SECONDS[Store.Kind(store.kind)] if timeout_seconds is None else timeout_seconds
+    found, space = _look(store, patience)
     _write_down(store, found, space, at=timezone.now())
     _tell(store, found)
     return found
@@ -95,8 +98,9 @@ def _look_here(store: Store, answers: list[tuple[Availability, Space | None]]) -
 
 
 def _silent(store: Store) -> Availability:
+    what = {Store.Kind.SSH: "host", Store.Kind.S3: "service"}.get(Store.Kind(store.kind), "mount")
     return Availability(
-        False, "it does not answer", f"Look after the mount of store {store.name}: a call on it has not returned."
+        False, "it does not answer", f"Look after the {what} of store {store.name}: a call on it has not returned."
     )
 
 

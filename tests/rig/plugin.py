@@ -12,8 +12,8 @@ PARTIAL_ALLOWED = os.environ.get("ALLOW_PARTIAL") == "1"
 _ADVICE = "Not run, so not passed (ALLOW_PARTIAL=1 accepts an incomplete run): "
 
 TESTS = Path(__file__).parent.parent
-# These start sites, a browser or other hosts, which costs most of the time of a run, and ask the database what the tests
-# of services and pages ask it too. With PostgreSQL they run in `make soak`.
+# These start sites, a browser or other hosts, which costs most of the time of a run, and ask the database what the
+# tests of services and pages ask it too. With PostgreSQL they run in `make soak`.
 ONE_DATABASE = tuple(
     TESTS / path
     for path in (

@@ -58,6 +58,7 @@ class Sshd:
         self.config = folder / "ssh_config"
         self.log = folder / "sshd.log"
         self._options = dict(options or {})
+        self._log_before = 0
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         for name in ("host_key", "user_key", "other_key"):
@@ -75,13 +76,22 @@ class Sshd:
         """A client configuration; `key` and `host_key` other than the usual are wrong ones. Returns its path."""
         port = port or self.port
         known = self.folder / f"{name}.known_hosts"
-        public = (self.folder / f"{host_key}.pub").read_text()
-        known.write_text(f"[127.0.0.1]:{port} {public}")
+        known.write_text(self.known_host(port=port, host_key=host_key))
         config = self.folder / name
-        config.write_text(
-            f"Host {HOST}\n"
+        config.write_text(self.host_section(HOST, known, port=port, key=key))
+        config.chmod(0o600)
+        return config
+
+    def known_host(self, *, port: int | None = None, host_key: str = "host_key") -> str:
+        """The line of a known_hosts file that vouches for this sshd."""
+        return f"[127.0.0.1]:{port or self.port} {(self.folder / f'{host_key}.pub').read_text()}"
+
+    def host_section(self, alias: str, known: Path, *, port: int | None = None, key: str = "user_key") -> str:
+        """The part of a client configuration by which `alias` leads here."""
+        return (
+            f"Host {alias}\n"
             "  HostName 127.0.0.1\n"
-            f"  Port {port}\n"
+            f"  Port {port or self.port}\n"
             f"  IdentityFile {self.folder / key}\n"
             "  IdentitiesOnly yes\n"
             "  IdentityAgent none\n"
@@ -89,8 +99,6 @@ class Sshd:
             "  GlobalKnownHostsFile /dev/null\n"
             "  StrictHostKeyChecking yes\n"
         )
-        config.chmod(0o600)
-        return config
 
     def start(self) -> None:
         """Start it and wait until it listens."""
@@ -111,6 +119,7 @@ class Sshd:
             "PrintMotd": "no",
             **self._options,
         }
+        self._log_before = self.log.stat().st_size if self.log.exists() else 0  # of an earlier life
         file = self.folder / "sshd_config"
         file.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
         self._process = subprocess.Popen(
@@ -126,7 +135,7 @@ class Sshd:
     def _listens(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             raise RigError(f"sshd stopped while starting:\n{tail(self.log)}")
-        return self.log.exists() and "Server listening" in self.log.read_text(errors="replace")
+        return self.log.exists() and b"Server listening" in self.log.read_bytes()[self._log_before :]
 
     def kill(self) -> None:
         """Kill it and every session of it, as a power cut would."""
@@ -139,11 +148,47 @@ class Sshd:
             signal_group(self._process, signal.SIGKILL)
             self._process.wait(10)
 
+    def freeze(self) -> None:
+        """Let every session of it stand still, with the lines open."""
+        self._tell_sessions(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the sessions go on."""
+        self._tell_sessions(signal.SIGCONT)
+
+    def _tell_sessions(self, number: int) -> None:
+        for pid in self.sessions():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass  # ended meanwhile
+
+    def sessions(self) -> list[int]:
+        """Processes of its sessions, and what runs in them."""
+        return [] if self._process is None else _descendants(self._process.pid)
+
+    def count_connections(self) -> int:
+        """Connections that were let in since it was made."""
+        return self.log.read_text(errors="replace").count("Accepted publickey")
+
     def stop(self) -> None:
         """Stop it; harmless when it does not run."""
         if self._process is not None:
             stop_group(self._process)
             self._process = None
+
+
+def write_shared_config(path: Path, hosts: Mapping[str, Sshd], *, through: Mapping[str, str] | None = None) -> Path:
+    """One client configuration for several hosts, by alias; `through` names the alias that one is reached through."""
+    known = path.with_name(f"{path.name}.known_hosts")
+    known.write_text("".join(server.known_host() for server in hosts.values()))
+    sections = []
+    for alias, server in hosts.items():
+        jump = (through or {}).get(alias)
+        sections.append(server.host_section(alias, known) + (f"  ProxyJump {jump}\n" if jump else ""))
+    path.write_text("".join(sections))
+    path.chmod(0o600)
+    return path
 
 
 def _descendants(pid: int) -> list[int]:

@@ -124,6 +124,11 @@ def content_at(backend: StoreBackend, place: str, member: str = "") -> bytes:
 class StoreContract:
     """Derive and define a fixture `backend`: an initialised, empty store."""
 
+    @pytest.fixture
+    def power_cut(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+        """Makes the machine that holds the staging one that was started anew; here it is this one."""
+        return lambda: monkeypatch.setattr("stores.backends.arriving.boot_id", lambda: "another")
+
     # --- In ---
 
     @pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, LARGE])
@@ -418,24 +423,24 @@ class StoreContract:
         assert backend.take_over(token, "item", writer="w", durable_bytes=0) == 8
 
     def test_bytes_of_before_a_power_cut_count_only_as_far_as_they_were_synced(
-        self, backend: StoreBackend, monkeypatch: pytest.MonkeyPatch
+        self, backend: StoreBackend, power_cut: Callable[[], None]
     ) -> None:
         token = new_token()
         backend.stage(token, private=True)
         append(backend, token, b"x" * 1000, at=0)
         assert backend.take_over(token, "item", writer="w", durable_bytes=300) == 1000, "the machine never stopped"
         append(backend, token, b"y" * 10, at=1000)
-        monkeypatch.setattr("stores.backends.arriving.boot_id", lambda: "another")
+        power_cut()
         assert backend.take_over(token, "item", writer="w", durable_bytes=300) == 300
 
-    def test_what_has_its_place_is_never_cut_off(self, backend: StoreBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_has_its_place_is_never_cut_off(self, backend: StoreBackend, power_cut: Callable[[], None]) -> None:
         """By a request on another host that read the upload's row before the commit."""
         token = new_token()
         backend.stage(token, private=True)
         append(backend, token, b"x" * 1000, at=0)
         backend.keep_item(token)
         backend.place_item(token, "night/kept")
-        monkeypatch.setattr("stores.backends.arriving.boot_id", lambda: "another")
+        power_cut()
         try:
             assert backend.take_over(token, "item", writer="late", durable_bytes=0) == 1000
         except LostRace:

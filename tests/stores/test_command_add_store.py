@@ -73,3 +73,32 @@ def test_refusals_say_why(tmp_path: Path) -> None:
     for more in ([], ["--dry-run"]):
         assert "marker" in str(refused("cellar", "--path", tmp_path / "attic", *more))
     assert not Store.objects.exists()
+
+
+def test_stores_of_other_kinds_are_added(tmp_path: Path) -> None:
+    """On another host, so that nothing is called."""
+    node = ["node", "--kind", "ssh", "--destination", "archive@node1", "--path", "/data/a", "--python", "python3.11"]
+    assert refused(*node, "--host", "far", "--ssh-host", "node1", "--provider", "rsync").returncode == 4
+    cloud = ["cloud", "--kind", "s3", "--bucket", "archive", "--spool", "/data/spool", "--region", "eu-1"]
+    assert refused(*cloud, "--host", "far").returncode == 4
+    disk = ["disk", "--path", tmp_path / "disk", "--travelling"]
+    add_store(*disk)
+    stores = {store.name: store for store in Store.objects.all()}
+    assert stores["node"].configuration == {"host": "archive@node1", "root": "/data/a", "python": "python3.11"}
+    assert (stores["node"].ssh_host, stores["node"].providers) == ("node1", ["rsync"])
+    assert stores["cloud"].configuration == {"bucket": "archive", "spool": "/data/spool", "region": "eu-1"}
+    assert (stores["disk"].travelling, stores["disk"].ingestable) == (True, False)
+
+
+def test_options_of_another_kind_are_refused(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["x", "--path", tmp_path / "x", "--bucket", "b"], "--bucket is no option of a store of kind posix"),
+        (["x", "--kind", "ssh", "--path", "/data/a"], "--destination"),
+        (["x", "--kind", "ssh", "--destination", "node1"], "--path DIR"),
+        (["x", "--kind", "s3", "--bucket", "archive"], "'spool' is missing"),
+        (["x"], "--path DIR"),
+    ):
+        error = refused(*arguments)
+        assert error.returncode == 1
+        assert words in str(error)
+    assert not Store.objects.exists()
