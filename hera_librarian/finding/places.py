@@ -26,11 +26,25 @@ def path_here(instances: "Iterable[InstanceResult]", *, is_directory: bool, size
     return None
 
 
+def host_and_path(location: str, *hosts: str | None) -> tuple[str, str]:
+    """Where to fetch the copy at an address from, as scp takes it; no host for a copy that is in a bucket.
+
+    `hosts` are names of machines that see the store, the best first; an address that names a machine itself is that of
+    a store over there, whose only other name can be the first.
+    """
+    if "://" in location:
+        return "", location
+    host, colon, path = ("", "", location) if os.path.isabs(location) else location.partition(":")
+    if colon:
+        hosts = (hosts[0] if hosts else None, host)
+    return next(filter(None, hosts), ""), path
+
+
 def stores_to_try(instances: "Iterable[InstanceResult]") -> list[str]:
     """Stores to ask for a copy by name when the bytes of the one that the server chose are wrong.
 
-    Empty when there is but one. The server reads copies that were seen good first, the latest look first: so the last
-    of them is the least likely to have been read.
+    Empty when there is but one. The server reads copies that were seen good first, of those the nearest, the latest
+    look first: so the last of them is the least likely to have been read.
     """
     present = [each for each in instances if each.presence == "present"]
     present.sort(key=lambda each: each.condition_at or _NEVER)

@@ -80,13 +80,18 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one parcel: over there whole (`ok`), or why not. `passing`: it may work at the next attempt."""
+    """What became of one parcel: over there whole (`ok`), or why not. `passing`: it may work at the next attempt.
+
+    `is_waiting`: nothing failed and no attempt was made in vain; a service moves the bytes by itself, or has no room
+    for them yet, and is to be asked again.
+    """
 
     transfer_id: int
     code: str = ""
     reason: str = ""
     remedy: str = ""
     passing: bool = False
+    is_waiting: bool = False
 
     @property
     def ok(self) -> bool:
@@ -108,12 +113,18 @@ class Sending:
         When it must end, in seconds of `time.monotonic`.
     pace : Pace, optional
         The limit of bandwidth.
+    task_id : str
+        What a service of another site does for this batch since an earlier run, as it was remembered; empty: nothing.
+    note_task : callable, optional
+        Told what to keep of it for the next run.
     """
 
     progress: Callable[[int, int], None]
     keep_going: Callable[[], bool]
     deadline: float
     pace: Pace | None = None
+    task_id: str = ""
+    note_task: Callable[[str], None] | None = None
     _goes_on: bool = field(default=True, init=False)
     _asked_at: float = field(default=0.0, init=False)
 
@@ -123,6 +134,12 @@ class Sending:
         if self._goes_on and now - self._asked_at >= ASKED_EVERY_SECONDS:
             self._goes_on, self._asked_at = self.keep_going(), now
         return self._goes_on and now < self.deadline
+
+    def remember(self, task_id: str) -> None:
+        """Keep the id of what a service does for this batch, before it matters; empty once that is over."""
+        if self.note_task is not None:
+            self.note_task(task_id)
+        self.task_id = task_id
 
 
 class Provider(ABC):
@@ -146,6 +163,9 @@ class Provider(ABC):
         nothing could be begun; anything else that it raises is a mistake in the code.
         """
 
+    def abandon(self, task_id: str) -> None:  # noqa: B027  most leave nothing behind that goes on
+        """End what a service still does for a batch that nobody wants any more, as far as that works. Never raises."""
+
 
 def sent(parcel: Parcel) -> Outcome:
     """All bytes of it are over there."""
@@ -162,6 +182,11 @@ def failed(
             parcel.transfer_id, problem.code, problem.reason, problem.suggested_remedy, passing=problem.passing
         )
     return Outcome(parcel.transfer_id, code, reason, remedy, passing=passing)
+
+
+def waiting(parcel: Parcel, *, code: str, reason: str, remedy: str = "") -> Outcome:
+    """Nothing failed: it is to be asked again later how far it is."""
+    return Outcome(parcel.transfer_id, code, reason, remedy, passing=True, is_waiting=True)
 
 
 def stopped(parcel: Parcel) -> Outcome:

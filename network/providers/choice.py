@@ -15,13 +15,14 @@ from django.utils import timezone
 from librarian.common.errors import ArchiveError
 from network.models import Peer
 from network.providers.base import Offer, Provider
+from network.providers.globus import GlobusProvider
 from network.providers.http import HttpProvider
 from network.providers.local import LocalProvider
 from network.providers.rsync import RsyncProvider
 
 PROVIDERS: dict[str, Provider] = {
-    provider.name: provider for provider in (LocalProvider(), RsyncProvider(), HttpProvider())
-}  # the best first
+    provider.name: provider for provider in (LocalProvider(), RsyncProvider(), GlobusProvider(), HttpProvider())
+}  # the best first; globus is only there where people set it up, and then they want it rather than http
 FIRST_REST_SECONDS = 300.0
 LONGEST_REST_SECONDS = 6 * 3600.0
 LONGEST_REASON = 1000
@@ -32,7 +33,10 @@ class NoProvider(ArchiveError):
 
     code = "no_provider"
     status = HTTPStatus.BAD_GATEWAY
-    remedy = "Set one of them up: local needs a shared directory, rsync an allowed SSH host, http the address alone."
+    remedy = (
+        "Set one of them up: local needs a shared directory, rsync an allowed SSH host, globus an allowed collection, "
+        "http the address alone."
+    )
     passing = True
 
     def __init__(self, reason: str, *, next_try_at: datetime | None) -> None:
@@ -62,6 +66,15 @@ def choose_provider(peer: Peer, offers: Mapping[str, Any]) -> tuple[Provider, Of
     raise NoProvider(
         f"No provider can bring files to {peer.name} now. {said}".strip(), next_try_at=min(times, default=None)
     )
+
+
+def provider_at_work(name: str, offers: Mapping[str, Any]) -> tuple[Provider, Offer] | None:
+    """The provider for which a service has a batch under way, with its offer. Order, rests, settings do not count."""
+    provider = PROVIDERS.get(name)
+    for offer in offers.values():
+        if provider is not None and isinstance(offer, Mapping) and provider.offered_as(offer):
+            return provider, offer
+    return None
 
 
 def rest_provider(peer: Peer, name: str, reason: str) -> datetime:

@@ -1,21 +1,18 @@
-"""rsync over SSH towards the host that the peer named: one process for a batch.
+"""rsync over SSH towards the host that the peer named: one process for the copies of a batch that one machine holds.
 
-The batch is laid out as a tree of symbolic links that mirrors the destinations, and that tree is sent. What is under
-way lies in a directory of its own beside its destination, so that no file there looks whole before it is, and the next
-attempt goes on with it. What has its name already is left as it is: the peer reads it and says if it is not the file.
-When only some files could be sent, rsync itself is asked which ones differ still.
+They are laid out as a tree of symbolic links that mirrors the destinations, and that tree is sent, by this machine or
+by the storage node that holds them (`rsync_here`, `rsync_node`). What is under way lies in a directory of its own
+beside its destination, so that no file there looks whole before it is, and the next attempt goes on with it. What has
+its name already is left as it is: the peer reads it and says if it is not the file. When only some files could be sent,
+rsync itself is asked which ones differ still.
 """
 
-import functools
 import os
 import re
 import shutil
-import subprocess
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from django.conf import settings
 
@@ -23,13 +20,12 @@ from librarian.common import ssh
 from network.models import Peer
 from network.providers import trouble
 from network.providers.base import CouldNotStart, Offer, Outcome, Parcel, Provider, Sending, failed, sent, stopped
+from network.providers.rsync_here import HereRunner
+from network.providers.rsync_node import NodeRunner
 from network.providers.rsync_run import Run
+from network.providers.rsync_runner import Runner
+from stores.models import Store
 
-IO_SECONDS = 300  # without a byte in either direction
-PARTIAL = ".~librarian-partial~"
-MINIMUM = (3, 1)
-FOLDER = "rsync-"
-LEFT_SECONDS = 2 * 86400  # longer than any job's time box
 # Exit codes of rsync(1) after which the far end can still be asked what it has.
 SOME_FAILED = (11, 23, 24)
 AT_SOURCE = re.compile(r"symlink has no referent.*|file has vanished.*|send_files failed.*|\[sender\].*")
@@ -38,13 +34,8 @@ FORBIDDEN = re.compile(r"Permission denied|Operation not permitted|Read-only fil
 GONE = re.compile(r"No such file or directory|Not a directory", re.I)
 
 
-class RsyncFailed(CouldNotStart):
-    code = "rsync_failed"
-    remedy = "Its own words are in the reason; try the same by hand as the server's user."
-
-
 class RsyncProvider(Provider):
-    """Sends by rsync(1) and ssh(1) of this machine, with the configuration that they have for our user."""
+    """Has the machine that holds the copies send them, with the ssh configuration of our account there."""
 
     name = "rsync"
 
@@ -60,37 +51,39 @@ class RsyncProvider(Provider):
                 f"{host} is none of the hosts that {peer.name} may name; an administrator enters on its page those to "
                 "which files may be sent."
             )
-        for program in ("rsync", "ssh"):
-            if shutil.which(program) is None:
-                return f"{program} is not installed on this host."
-        if _version() < MINIMUM:
-            return f"rsync on this host is older than {'.'.join(map(str, MINIMUM))}, or another program of this name."
-        return None
+        if shutil.which("ssh") is None:
+            return "ssh is not installed on this host."
+        return None  # rsync is needed on the machine that holds the copies, which may be another
 
     def send(self, peer: Peer, offer: Offer, parcels: Sequence[Parcel], sending: Sending) -> Iterator[Outcome]:
         accepted, refused = _sort_out(parcels)
-        if not accepted:
-            yield from refused
-            return
-        with _Batch(_host(offer), accepted, sending) as batch:
-            outcomes = batch.send()
+        hindered: list[tuple[CouldNotStart, list[Parcel]]] = []
+        has_begun = False
+        for runner_class, group in _by_machine(accepted):
+            if not sending.goes_on():
+                yield from map(stopped, group)
+                continue
+            try:
+                with runner_class(_host(offer), group, sending) as runner:
+                    outcomes = _Batch(runner, sending).send()
+            except CouldNotStart as problem:
+                hindered.append((problem, group))
+                continue
+            has_begun = True
+            yield from outcomes
+        if hindered and not has_begun:
+            raise hindered[0][0]
         yield from refused
-        yield from outcomes
+        for problem, group in hindered:  # passing: these files wait, and those of other machines are sent meanwhile
+            yield from (replace(failed(parcel, problem), passing=True) for parcel in group)
 
 
 def _host(offer: Offer) -> str:
     return offer.get("ssh_host") or offer["hostname"]
 
 
-@functools.cache
-def _version() -> tuple[int, ...]:
-    said = subprocess.run(["rsync", "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"rsync\s+version v?(\d+)\.(\d+)", said)
-    return tuple(map(int, found.groups())) if found else (0, 0)
-
-
 def _sort_out(parcels: Sequence[Parcel]) -> tuple[list[Parcel], list[Outcome]]:
-    """Those that can be laid out, and the outcomes of the others."""
+    """Those that a machine of ours can lay out, and the outcomes of the others."""
     accepted: list[Parcel] = []
     refused: list[Outcome] = []
     known = Counter(parcel.destination_path for parcel in parcels)
@@ -102,11 +95,12 @@ def _sort_out(parcels: Sequence[Parcel]) -> tuple[list[Parcel], list[Outcome]]:
         # A link to a directory of ours stands there while the batch is laid out: nothing may be made below it.
         if not problem and any(parent in known for parent in _parents(path)):
             problem = "another file of the batch would lie above it"
-        outcome = trouble.destination_refused(parcel, problem) if problem else trouble.look_at_source(parcel)
-        if outcome is None:
-            accepted.append(parcel)
+        if problem:
+            refused.append(trouble.destination_refused(parcel, problem))
+        elif parcel.source.location is None and not _is_on_a_node(parcel):
+            refused.append(trouble.not_on_this_machine(parcel))
         else:
-            refused.append(outcome)
+            accepted.append(parcel)
     return accepted, refused
 
 
@@ -115,63 +109,42 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _base(parcel: Parcel) -> str:
-    """A directory that the peer has made: that of the delivery, which the item may lie some levels below of."""
-    if parcel.destination_path.endswith(f"/{parcel.file_name}"):
-        return parcel.destination_path[: -len(parcel.file_name) - 1] or "/"
-    return os.path.dirname(parcel.destination_path)
+def _is_on_a_node(parcel: Parcel) -> bool:
+    """True if a storage node that this host reaches holds the copy."""
+    store: Store = parcel.source.backend.store
+    return store.kind == Store.Kind.SSH and store.is_reached_from(settings.LIBRARIAN_HOST_NAME)
 
 
-def _sweep(area: Path) -> None:
-    """Remove what batches of killed jobs left: links, and no bytes."""
-    for left in area.glob(f"{FOLDER}*"):
-        try:
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                shutil.rmtree(left)
-        except OSError:
-            pass  # another job was first
+def _by_machine(parcels: Sequence[Parcel]) -> list[tuple[type[Runner], list[Parcel]]]:
+    """The parcels that this machine holds, then those of each store on another; and who sends them."""
+    here = [parcel for parcel in parcels if parcel.source.location is not None]
+    groups: list[tuple[type[Runner], list[Parcel]]] = [(HereRunner, here)] if here else []
+    by_store: dict[int, list[Parcel]] = {}
+    for parcel in parcels:
+        if parcel.source.location is None:
+            by_store.setdefault(parcel.source.backend.store.pk, []).append(parcel)
+    return groups + [(NodeRunner, group) for group in by_store.values()]
 
 
 class _Batch:
-    """The parcels of one run, laid out as a tree of links."""
+    """The parcels that one machine sends."""
 
-    def __init__(self, host: str, parcels: Sequence[Parcel], sending: Sending) -> None:
-        self._host = host
+    def __init__(self, runner: Runner, sending: Sending) -> None:
+        self._runner = runner
         self._sending = sending
-        self._root = os.path.commonpath([_base(parcel) for parcel in parcels])
-        self._parcels = {os.path.relpath(parcel.destination_path, self._root): parcel for parcel in parcels}
-
-    def __enter__(self) -> "_Batch":
-        area = Path(settings.LIBRARIAN_HOME) / "tmp"
-        area.mkdir(parents=True, exist_ok=True)
-        _sweep(area)
-        self._folder = tempfile.TemporaryDirectory(prefix=FOLDER, dir=area)
-        self._tree = os.path.join(self._folder.name, "tree")
-        self._list = os.path.join(self._folder.name, "list")
-        try:
-            self._lay_out()
-        except BaseException:
-            self._folder.cleanup()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._folder.cleanup()
-
-    def _lay_out(self) -> None:
-        os.mkdir(self._tree)
-        for path, parcel in self._parcels.items():
-            link = os.path.join(self._tree, path)
-            os.makedirs(os.path.dirname(link), exist_ok=True)
-            os.symlink(parcel.source.location or "", link)
-        with open(self._list, "wb") as names:
-            names.writelines(os.fsencode(path) + b"\0" for path in self._parcels)
+        self._parcels = dict(runner.parcels)
 
     def send(self) -> list[Outcome]:
         """The outcome of every parcel. Raises CouldNotStart when no byte went and the reason concerns all of them."""
-        run = self._run("--ignore-existing")  # nothing over there is overwritten, whatever path the peer named
+        run = self._runner.run("--ignore-existing")  # nothing over there is overwritten, whatever path the peer named
         if run.was_stopped:
             return [stopped(parcel) for parcel in self._parcels.values()]
+        refused = [*self._runner.refused.values()]
+        for path in self._runner.refused:
+            del self._parcels[path]
+        return refused + self._outcomes(run)
+
+    def _outcomes(self, run: Run) -> list[Outcome]:
         if run.exit_code == 0:
             return [self._done(parcel) for parcel in self._parcels.values()]
         if run.exit_code not in SOME_FAILED:
@@ -188,27 +161,9 @@ class _Batch:
         self._sending.progress(parcel.transfer_id, parcel.size_bytes)
         return sent(parcel)
 
-    # --- The program --------------------------------------------------------------------------------------------------
-
-    def _run(self, *more: str) -> Run:
-        run = Run([*self._arguments(), *more, f"{self._tree}/", f"{self._host}:{self._root}/"], self._parcels)
-        run.follow(self._sending)
-        return run
-
-    def _arguments(self) -> list[str]:
-        arguments = ["rsync", "-e", ssh.remote_shell(settings.LIBRARIAN_SSH_CONFIG), "--protect-args", "--8-bit-output"]
-        arguments += ["--recursive", "--copy-links", "--times", "--omit-dir-times"]
-        arguments += ["--perms", "--chmod=D775,F664", "--no-implied-dirs"]
-        arguments += ["--from0", f"--files-from={self._list}", f"--partial-dir={PARTIAL}"]
-        arguments += [f"--timeout={IO_SECONDS}", "--outbuf=N", "--no-human-readable"]
-        arguments += ["--info=progress2", "-ii", "--out-format=%i %l %n"]
-        if self._sending.pace is not None:
-            arguments.append(f"--bwlimit={max(1, round(self._sending.pace.bytes_per_second / 1024))}")
-        return arguments
-
     def _still_different(self) -> set[str] | None:
         """The parcels that are not over there whole, by comparing sizes and times; None when that cannot be told."""
-        look = self._run("--dry-run")
+        look = self._runner.run("--dry-run")
         if look.was_stopped or look.exit_code not in (0, *SOME_FAILED):
             return None
         return {path for path in self._parcels if not look.found_whole(path)}
@@ -217,10 +172,9 @@ class _Batch:
 
     def _all_failed(self, run: Run) -> list[Outcome]:
         """Nothing is known to be over there whole; what is, is found so at the next attempt."""
-        problem = ssh.understand(self._host, run.complaints) if not run.has_sent else None
-        said = f"rsync to {self._host} ended with {run.exit_code}: {run.last_words()}"
         if not run.has_sent:
-            raise CouldNotStart.because_of(problem) if problem else RsyncFailed(said)
+            raise self._runner.why_not_begun(run)
+        said = self._runner.account_of(run)
         return [
             failed(
                 parcel,
@@ -234,7 +188,7 @@ class _Batch:
 
     def _why(self, parcel: Parcel, path: str, run: Run) -> Outcome:
         """Why one file was not sent, from what rsync complained of it, or of all."""
-        outcome = trouble.look_at_source(parcel)
+        outcome = self._runner.look(path)
         if outcome is not None:
             return outcome
         own = self._own_complaints(path, run)

@@ -8,12 +8,15 @@ import os
 import re
 import selectors
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from librarian.common.children import running_child
 from network.providers.base import ASKED_EVERY_SECONDS, Parcel, Sending
 
 MOST_COMPLAINTS = 64 * 1024
+TELLING_SECONDS = 0.02  # between two looks whether it reads on
+LIFE_SECONDS = 30.0  # between two signs of life to a program that reads its input
 _ENTRY = re.compile(rb"([<>ch.*][fdLDS].{9}) (\d+) (.*)", re.DOTALL)
 _PROGRESS = re.compile(rb"\s*(\d+)\s+\d+%\s")
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
@@ -27,10 +30,13 @@ class Run:
     arguments : sequence of str
     parcels : mapping
         The parcels by their paths below the destination.
+    told : bytes
+        What the program reads first; its input then stays open, with a sign of life now and then.
     """
 
-    def __init__(self, arguments: Sequence[str], parcels: Mapping[str, Parcel]) -> None:
+    def __init__(self, arguments: Sequence[str], parcels: Mapping[str, Parcel], *, told: bytes = b"") -> None:
         self._arguments = arguments
+        self._told = told
         self._parcels = parcels
         self._said = bytearray()
         self._done_bytes: dict[str, int] = {}  # by parcel: what is over there of it, as far as this run knows
@@ -70,7 +76,7 @@ class Run:
             environment.pop(name, None)
         with running_child(
             self._arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self._told else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
@@ -83,15 +89,18 @@ class Run:
 
     def _lines(self, child: "subprocess.Popen[bytes]", sending: Sending) -> Iterator[bytes]:
         """Lines of its output, as they come; what it complains of is kept."""
-        rest = b""
+        rest, input_left = b"", _Input(child, self._told)
         with selectors.DefaultSelector() as waiting:
             waiting.register(child.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
             waiting.register(child.stderr, selectors.EVENT_READ)  # type: ignore[arg-type]
             while waiting.get_map():
-                ready = waiting.select(ASKED_EVERY_SECONDS)
+                is_told = input_left.go_on()
+                ready = waiting.select(ASKED_EVERY_SECONDS if is_told else TELLING_SECONDS)
                 if not sending.goes_on():
                     self.was_stopped = True
                     return
+                if is_told and not ready and child.poll() is not None:
+                    return  # a connection that outlives its command may keep the pipes open
                 for key, _ in ready:
                     block = os.read(key.fd, 65536)
                     if not block:
@@ -145,6 +154,33 @@ class Run:
     def _tell(self, path: str, more: int, sending: Sending) -> None:
         parcel = self._parcels[path]
         sending.progress(parcel.transfer_id, min(parcel.size_bytes, self._done_bytes.get(path, 0) + more))
+
+
+class _Input:
+    """What a program reads, handed over as it reads: nothing waits for it."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", told: bytes) -> None:
+        self._left = memoryview(told)
+        self._fd = child.stdin.fileno() if child.stdin is not None else None
+        self._spoke_at = time.monotonic()
+        if self._fd is not None:
+            os.set_blocking(self._fd, False)
+
+    def go_on(self) -> bool:
+        """Hand over what it takes; True once all of it is over. Later calls give signs of life."""
+        if self._fd is None:
+            return True
+        if not self._left and time.monotonic() - self._spoke_at >= LIFE_SECONDS:
+            self._left = memoryview(b"\n")
+        try:
+            while self._left:
+                self._left = self._left[os.write(self._fd, self._left) :]
+                self._spoke_at = time.monotonic()
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            self._left = memoryview(b"")  # it has ended, and says why itself
+        return True
 
 
 def _unescaped(name: bytes) -> str:

@@ -16,12 +16,7 @@ def look_at_source(parcel: Parcel) -> Outcome | None:
     """Why the copy cannot be sent as a file of this machine; None when it can as far as a look tells."""
     location = parcel.source.location
     if location is None:
-        return failed(
-            parcel,
-            code="copy_not_on_this_machine",
-            reason=f"{parcel.file_name} lies on a store that this machine does not mount.",
-            remedy="Use the provider http for this peer, or run the job where the store is mounted.",
-        )
+        return not_on_this_machine(parcel)
     try:
         seen = os.stat(location, follow_symlinks=False)
         if parcel.is_directory:
@@ -32,6 +27,16 @@ def look_at_source(parcel: Parcel) -> Outcome | None:
     except OSError as error:
         return source_error(parcel, error)
     return wrong_size(parcel, seen.st_size)
+
+
+def not_on_this_machine(parcel: Parcel) -> Outcome:
+    """Neither this machine nor one that it may send from has the copy as a file."""
+    return failed(
+        parcel,
+        code="copy_not_on_this_machine",
+        reason=f"{parcel.file_name} lies on a store that this machine does not mount.",
+        remedy="Use the provider http for this peer, or run the job where the store is mounted.",
+    )
 
 
 def wrong_size(parcel: Parcel, found: int, expected: int | None = None) -> Outcome | None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from network.providers.base import CouldNotStart, Parcel, SourceCopy
-from network.providers.rsync import PARTIAL, RsyncProvider
+from network.providers.rsync import RsyncProvider
+from network.providers.rsync_runner import PARTIAL
 from tests.hera_librarian.proxy import Proxy
 from tests.make import make_peer
 from tests.network.providers.checks import ODD_NAMES, everything_below, tree_at
@@ -212,10 +213,10 @@ def test_one_bad_copy_does_not_hold_up_the_others(send, make_parcel):
 
 def test_a_file_that_vanishes_on_the_way_is_its_own_trouble(send, make_parcel, make_watched, monkeypatch):
     """It is there when the batch is laid out, and gone when rsync comes to it."""
-    from network.providers import rsync
+    from network.providers.rsync_here import HereRunner
 
     parcels = [make_parcel(BIG), make_parcel(), make_parcel({"a": b"1", "b": b"2"}, name="a.uvh"), make_parcel()]
-    lay_out = rsync._Batch._lay_out
+    lay_out = HereRunner._lay_out
 
     def vanish(self):
         lay_out(self)
@@ -223,7 +224,7 @@ def test_a_file_that_vanishes_on_the_way_is_its_own_trouble(send, make_parcel, m
         os.unlink(f"{parcels[2].source.location}/b")
         os.symlink("/nowhere", f"{parcels[2].source.location}/b")
 
-    monkeypatch.setattr(rsync._Batch, "_lay_out", vanish)
+    monkeypatch.setattr(HereRunner, "_lay_out", vanish)
     outcomes = {outcome.transfer_id: outcome for outcome in send(*parcels)}
     codes = [outcomes[parcel.transfer_id].code for parcel in parcels]
     assert codes == ["", "copy_missing", "copy_short", ""], outcomes
