@@ -19,7 +19,8 @@ class UploadKind(models.TextChoices):
     BATCH = "batch", "one of many in a tar stream"
 
 
-SERVER_SIDE = (UploadKind.INGEST, UploadKind.BATCH)  # nobody outside holds on to them: undone when their process dies
+# Nobody outside holds on to them: undone when their process dies.
+SERVER_SIDE = (UploadKind.INGEST, UploadKind.BATCH, UploadKind.COPY)
 
 
 class UploadContent(models.TextChoices):

@@ -356,14 +356,15 @@ def _going(deliveries: Iterable[Delivery]) -> list[Delivery]:
 def settle_known(deliveries: Sequence[Delivery]) -> None:
     """Decide what the catalogue already decides: same bytes are here, other bytes are a conflict.
 
-    A file without any present copy goes on: the delivery brings it back.
+    A file without any present copy goes on: the delivery brings it back. So does a copy between our own stores, unless
+    its own store has the file.
     """
     going = _going(deliveries)
     names = [delivery.filed.name for delivery in going]
     known = {file.name: file for file in File.objects.filter(name__in=names)}
-    here = (
-        set(Instance.objects.present().filter(file__in=known.values()).values_list("file", flat=True)) if known else ()
-    )
+    present = Instance.objects.present().filter(file__in=known.values())
+    here = set(present.values_list("file", "store")) if known else set()
+    files_here = {file for file, _ in here}
     for delivery in going:
         file = known.get(delivery.filed.name)
         if file is None:
@@ -371,8 +372,12 @@ def settle_known(deliveries: Sequence[Delivery]) -> None:
         delivery.file = file
         if not is_same_content(file, delivery.content):
             delivery.fail(name_taken(file, same=False))
-        elif file.pk in here:
+        elif (file.pk, delivery.upload.store_id) in here or (file.pk in files_here and not _adds_a_copy(delivery)):
             delivery.outcome = Outcome.ALREADY_HERE
+
+
+def _adds_a_copy(delivery: Delivery) -> bool:
+    return delivery.upload.kind == UploadKind.COPY
 
 
 def _give_rows(deliveries: Sequence[Delivery]) -> None:

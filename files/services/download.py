@@ -17,7 +17,7 @@ from files.models import Condition, File, FileMember, Instance, Presence, Remote
 from files.services.findings import Finding, record_bad_copy
 from librarian.common.errors import ArchiveError, NotFound, Unavailable
 from stores.backends.base import MissingBytes
-from stores.models import Store
+from stores.models import NEAREST_FIRST, Store
 
 CALLER = "download"
 _DISK_ERRORS = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
@@ -53,7 +53,8 @@ class ReadableCopy:
 class KnownCopies:
     """What the catalogue knows of one file's copies.
 
-    `here` are those of which bytes are kept, the best first; `is_readable` of each says whether it may be tried.
+    `here` are those of which bytes are kept, the best first, of equals the nearest; `is_readable` of each says whether
+    it may be tried.
     """
 
     here: list[Instance]
@@ -66,9 +67,13 @@ def copies_of(files: Iterable[File]) -> dict[int, KnownCopies]:
     here: dict[int, list[Instance]] = {key: [] for key in by_key}
     stores: dict[int, Store] = {}
     is_good = Case(When(Q(condition=Condition.GOOD), then=Value(0)), default=Value(1), output_field=IntegerField())
+    nearest = [When(Q(store__kind=kind), then=Value(rank)) for rank, kind in enumerate(NEAREST_FIRST)]
+    is_far = Case(*nearest, default=Value(len(NEAREST_FIRST)), output_field=IntegerField())
     kept = Instance.objects.filter(file__in=by_key, presence__in=[Presence.PRESENT, Presence.SET_ASIDE])
     rows = kept.annotate(is_readable=Exists(Instance.objects.readable().filter(pk=OuterRef("pk"))))
-    for instance in rows.select_related("store").order_by(is_good, F("condition_at").desc(nulls_last=True), "pk"):
+    for instance in rows.select_related("store").order_by(
+        is_good, is_far, F("condition_at").desc(nulls_last=True), "pk"
+    ):
         instance.file = by_key[instance.file_id]
         instance.store = stores.setdefault(instance.store_id, instance.store)  # one backend, not one a copy
         here[instance.file_id].append(instance)

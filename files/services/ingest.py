@@ -307,7 +307,7 @@ def _store_with_room(items: Sequence[_Item], wishes: Wishes) -> Store:
 
 
 def _store_that_holds(items: Sequence[_Item], wishes: Wishes) -> Store:
-    for store in Store.objects.reachable().here():
+    for store in Store.objects.reachable().filter(kind=Store.Kind.POSIX).here():  # products are paths of this machine
         if wishes.store_name in (None, store.name) and store.backend.place_of(items[0].product.path) is not None:
             return store
     raise InvalidRequest(

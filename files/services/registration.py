@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from files.models import File, FileMember, Instance, Presence, Upload, UploadState
+from files.models import CopyState, File, FileMember, Instance, Presence, StoreCopy, Upload, UploadKind, UploadState
 from files.models.instance import Condition
 from files.names import FiledName
-from files.services.events import NewEvent, append_events, begin_histories
+from files.services.events import NewEvent, begin_histories, extend_histories
 from files.services.naming import require_naming_mode
 from files.services.uploads import closing_fields
 from librarian.common.bulk import bulk_insert
@@ -30,6 +31,7 @@ class Outcome:
     NEW = "new"
     ALREADY_HERE = "already here"
     RESTORED = "restored"
+    COPIED = "copied"
     FAILED = "failed"
 
 
@@ -113,14 +115,14 @@ def register(deliveries: Sequence[Delivery], *, store: Store, claim: str) -> Non
             _write_members(delivery.file, delivery.content)
         begin_histories((delivery.file, [_registered(delivery), _arrived(delivery, store)]) for delivery in new)
         bulk_insert([_instance(delivery, store) for delivery in new])
-        for delivery in known:
-            _bring_back(delivery, store)
+        _bring_back(known, store)
         _close_uploads(new, known, claim)
+        _close_copies(known, store)
         note_written(store=store, size_bytes=sum(d.content.size_bytes for d in deliveries if d.upload.token))
     for delivery in new:
         delivery.outcome = Outcome.NEW
     for delivery in known:
-        delivery.outcome = Outcome.RESTORED
+        delivery.outcome = _outcome_of(delivery)
 
 
 def _write_members(file: File, content: Content) -> None:
@@ -152,6 +154,8 @@ def _registered(delivery: Delivery) -> NewEvent:
 def _arrived(delivery: Delivery, store: Store) -> NewEvent:
     upload = delivery.upload
     facts = {"store": store.name, "path": upload.place, "upload": upload.pk, "kind": upload.kind}
+    if upload.kind == UploadKind.COPY:
+        facts["from"] = upload.source  # the store that was read
     return NewEvent("instance_created", upload.owner_name, facts)
 
 
@@ -167,26 +171,46 @@ def _instance(delivery: Delivery, store: Store) -> Instance:
     )
 
 
-def _bring_back(delivery: Delivery, store: Store) -> None:
-    """A copy of a file that the catalogue knows but has no copy of: its instance row is present again, or new."""
+def _bring_back(deliveries: Sequence[Delivery], store: Store) -> None:
+    """Copies of files that the catalogue knows: their instance rows are present again, or new."""
+    if not deliveries:
+        return
     at = timezone.now()
-    Instance.objects.update_or_create(
-        file=delivery.file,
-        store=store,
-        defaults={
-            "path": delivery.upload.place,
-            "presence": Presence.PRESENT,
-            "condition": Condition.GOOD,
-            "condition_at": at,
-            "deletion_policy": delivery.upload.deletion_policy,
-        },
+    files = [delivery.file.pk for delivery in deliveries]
+    before = dict(Instance.objects.filter(store=store, file__in=files).values_list("file", "pk"))
+    for delivery in deliveries:
+        if delivery.file.pk in before:
+            Instance.objects.filter(pk=before[delivery.file.pk]).update(**_as_arrived(delivery, at))
+    bulk_insert(
+        [
+            Instance(file=delivery.file, store=store, created_at=at, **_as_arrived(delivery, at))
+            for delivery in deliveries
+            if delivery.file.pk not in before
+        ]
     )
-    append_events(file=delivery.file, events=[_arrived(delivery, store)])
+    extend_histories((delivery.file, [_arrived(delivery, store)]) for delivery in deliveries)
+
+
+def _as_arrived(delivery: Delivery, at: datetime) -> dict[str, Any]:
+    return {
+        "path": delivery.upload.place,
+        "presence": Presence.PRESENT,
+        "condition": Condition.GOOD,
+        "condition_at": at,
+        "deletion_policy": delivery.upload.deletion_policy,
+    }
+
+
+def _outcome_of(known: Delivery) -> str:
+    return Outcome.COPIED if known.upload.kind == UploadKind.COPY else Outcome.RESTORED
 
 
 def _close_uploads(new: Sequence[Delivery], known: Sequence[Delivery], claim: str) -> None:
     named = File.objects.filter(name=OuterRef("committing_name")).values("pk")[:1]
-    for deliveries, outcome in ((new, Outcome.NEW), (known, Outcome.RESTORED)):
+    by_outcome = {Outcome.NEW: list(new), Outcome.COPIED: [], Outcome.RESTORED: []}
+    for delivery in known:
+        by_outcome[_outcome_of(delivery)].append(delivery)
+    for outcome, deliveries in by_outcome.items():
         if not deliveries:
             continue
         closed = Upload.objects.filter(
@@ -194,3 +218,23 @@ def _close_uploads(new: Sequence[Delivery], known: Sequence[Delivery], claim: st
         ).update(**closing_fields(UploadState.COMMITTED), file=Subquery(named), outcome=outcome)
         if closed != len(deliveries):
             raise LostRace("Another process took over an upload of this batch.")
+
+
+def _close_copies(known: Sequence[Delivery], store: Store) -> None:
+    """What wanted these copies has them, whoever finishes their deliveries."""
+    uploads = [delivery.upload.pk for delivery in known if delivery.upload.kind == UploadKind.COPY]
+    if not uploads:
+        return
+    now = timezone.now()
+    StoreCopy.objects.filter(upload__in=uploads, state=CopyState.COPYING).update(
+        state=CopyState.DONE,
+        store=store,
+        copied_bytes=F("size_bytes"),
+        claim="",
+        claim_until=None,
+        code="",
+        reason="",
+        remedy="",
+        changed_at=now,
+        finished_at=now,
+    )

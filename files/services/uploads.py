@@ -1,6 +1,6 @@
 """Deliveries before their commit: making room, staging, giving up, expiring."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,10 @@ from stores.models import Store
 from stores.services import choose_store
 
 MAX_SIZE_BYTES = 2**63 - 1
+_NO_WAY_REMEDY = (
+    "Give one of these stores a way that the sender knows (a name for rsync, a collection of Globus), or add a "
+    "directory of this machine as a store that takes new files."
+)
 
 
 def reserved_bytes_by_store() -> dict[int, int]:
@@ -65,7 +69,13 @@ def stage_upload(
         "source": check_label("source", source),
     }
     with transaction.atomic():
-        store = choose_store(size_bytes=needed, reserved=reserved_bytes_by_store, name=store_name)
+        store = choose_store(
+            size_bytes=needed,
+            reserved=reserved_bytes_by_store,
+            name=store_name,
+            unsuited=why_not_shared if kind == UploadKind.WIRE else None,
+            remedy="Use resumable uploads, which share no disk: `librarian upload` of this version, POST v3/uploads/.",
+        )
         upload = Upload.objects.create(
             kind=kind,
             owner=owner,
@@ -110,17 +120,25 @@ class CloneOffer:
 
 
 def stage_clones(
-    *, owner: User, offers: Sequence[CloneOffer], deletion_policy: int, private: bool = False
+    *,
+    owner: User,
+    offers: Sequence[CloneOffer],
+    deletion_policy: int,
+    private: bool = False,
+    unsuited: Callable[[Store], str] | None = None,
 ) -> tuple[Store, list[Upload]]:
     """Make room for a batch of files on one store and return it with the uploads, in the order of the offers.
 
     The offers must have been looked at: names legal and free, sizes and checksums valid. `private` staging is for
-    bytes that only this server writes. Raises NoStore or StoreUnavailable; nothing is left behind then.
+    bytes that only this server writes; `unsuited` says why the sender's bytes cannot come to a store. Raises NoStore or
+    StoreUnavailable; nothing is left behind then.
     """
     needed = sum(offer.reserved_bytes for offer in offers)
     expires_at = timezone.now() + expiry()
     with transaction.atomic():
-        store = choose_store(size_bytes=needed, reserved=reserved_bytes_by_store)
+        store = choose_store(
+            size_bytes=needed, reserved=reserved_bytes_by_store, unsuited=unsuited, remedy=_NO_WAY_REMEDY
+        )
         uploads = [
             Upload(
                 kind=UploadKind.CLONE,
@@ -161,8 +179,13 @@ def stage_clones(
     return store, uploads
 
 
+def why_not_shared(store: Store) -> str:
+    """Why clients cannot reach a store's staging area by a path, as the end of a sentence; empty if they can."""
+    return "" if store.kind == Store.Kind.POSIX else f"is no directory that clients share ({store.get_kind_display()})"
+
+
 def staging_location(upload: Upload) -> str:
-    """Address of the upload's item: where a client that shares the disk writes the product."""
+    """Path of the upload's item on the machine that holds it: where a client that shares the disk, or rsync, writes."""
     return str(upload.store.backend.item_location(upload.token))
 
 
