@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
+
+import requests
 
 from hera_librarian.authlevel import AuthLevel
 from hera_librarian.checksums import DEFAULT_ALGORITHM
 from hera_librarian.client import LibrarianClient, RefusedValue, checked, told_as
 from hera_librarian.deletion import DeletionPolicy
 from hera_librarian.errors import ErrorCategory, ErrorSeverity
-from hera_librarian.exceptions import LibrarianError, LibrarianHTTPError
+from hera_librarian.exceptions import LibrarianError, LibrarianHTTPError, LibrarianTimeoutError
 from hera_librarian.models.admin import (
     AdminAddLibrarianRequest,
     AdminAddLibrarianResponse,
@@ -59,6 +61,8 @@ from hera_librarian.models.users import (
 )
 from hera_librarian.shared_disk import Measured, check_reachable, copy_product, measure
 
+# Packing a disk of a million files takes a while before the first byte comes.
+MANIFEST_TIMEOUT = (10, 6 * 3600)
 UNKNOWN = "Unknown error. Please check the arguments and the server's log."
 
 
@@ -194,16 +198,41 @@ class AdminClient(LibrarianClient):
 
         Raises LibrarianError if there is no such store.
         """
-        message = checked(
-            AdminStoreManifestRequest,
-            store_name=store_name,
+        message = _manifest_request(
+            store_name,
             create_outgoing_transfers=create_outgoing_transfers,
-            destination_librarian=destination_librarian or "",
+            destination_librarian=destination_librarian,
             disable_store=disable_store,
             mark_local_instances_as_unavailable=mark_local_instances_as_unavailable,
         )
         with told_as(LibrarianError, 400, "Store"):
-            return self.post("admin/stores/manifest", message, AdminStoreManifestResponse)
+            return self.transport.wire(
+                "admin/stores/manifest", message, AdminStoreManifestResponse, timeout=MANIFEST_TIMEOUT
+            )
+
+    def save_store_manifest(self, file: IO[bytes], store_name: str, **wishes: Any) -> None:
+        """The same, written to `file` as the server sends it: its SHA-256 is the seal of the disk.
+
+        `wishes` are the flags of `get_store_manifest`. Raises LibrarianError if there is no such store.
+        """
+        message = _manifest_request(store_name, **wishes)
+        with told_as(LibrarianError, 400, "Store"):
+            response = self.transport.request(
+                "POST",
+                "v2/admin/stores/manifest",
+                data=message.model_dump_json().encode(),
+                headers={"Content-Type": "application/json"},
+                stream=True,
+                timeout=MANIFEST_TIMEOUT,
+            )
+        try:
+            with response:
+                for block in response.iter_content(2**20):
+                    file.write(block)
+        except requests.RequestException as problem:
+            raise LibrarianTimeoutError(
+                response.url, "The connection broke while the manifest came.", code="connection_broke"
+            ) from problem
 
     def ingest_manifest_entry(
         self,
@@ -322,6 +351,17 @@ class AdminClient(LibrarianClient):
                 if problem.status_code not in (404, 405):
                     raise
             return self.post("admin/librarians/transfer_status/change", message, model).transfers_enabled
+
+
+def _manifest_request(
+    store_name: str, *, destination_librarian: str | None = None, **flags: bool
+) -> AdminStoreManifestRequest:
+    return checked(
+        AdminStoreManifestRequest,
+        store_name=store_name,
+        destination_librarian=destination_librarian or "",
+        **flags,
+    )
 
 
 def _check_against_manifest(path: Path, measured: Measured, size: int, checksum: str) -> None:

@@ -140,6 +140,8 @@ for _name, _instead in _REMOVED.items():
 
 
 def _locate(client: "LibrarianClient", name: str) -> dict[str, str] | None:
+    from hera_librarian.finding.places import host_and_path
+
     try:
         file = client.transport.request("GET", f"v3/files/{quote(name)}/").json()
     except LibrarianHTTPError as problem:
@@ -149,7 +151,8 @@ def _locate(client: "LibrarianClient", name: str) -> dict[str, str] | None:
     for copy in file["instances"]:
         if copy["presence"] == "present" and copy["location"]:
             store = client.transport.request("GET", f"v3/stores/{quote(copy['store'], safe='')}/").json()
-            return _place(copy["location"], copy["store"], copy["path"], next(iter(store["hosts"]), _host(client)))
+            host, full = host_and_path(copy["location"], store.get("ssh_host"), *store["hosts"], _host(client))
+            return _place(full, copy["store"], copy["path"], host)
     return None
 
 

@@ -9,9 +9,10 @@ SSH_HOST = "ssh_host"  # rsync towards a host named for SSH
 HTTP = "http"  # bytes as resumable uploads
 RSYNC = "rsync"  # bytes by rsync over SSH
 LOCAL = "local"  # bytes by copying into a shared directory
+GLOBUS = "globus"  # bytes by Globus, which the sender has set up
 BATCH_COMPLETE = "batch_complete"  # many completions in one call
 FACTS = "facts"  # obsid, digests and times of a file travel with its offer
 HOLDINGS = "holdings"  # which of many files are held
 COUNTERPARTS = "counterparts"  # both ids of a transfer in every word about it
 
-FEATURES = (PARTIAL_BATCH, SSH_HOST, HTTP, RSYNC, LOCAL, BATCH_COMPLETE, FACTS, HOLDINGS, COUNTERPARTS)
+FEATURES = (PARTIAL_BATCH, SSH_HOST, HTTP, RSYNC, LOCAL, GLOBUS, BATCH_COMPLETE, FACTS, HOLDINGS, COUNTERPARTS)

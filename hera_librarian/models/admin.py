@@ -75,7 +75,11 @@ class AdminStoreManifestRequest(WireModel):
 
 
 class ManifestEntry(WireModel):
-    """One copy on a store."""
+    """One copy on a store.
+
+    The fields from `instance_id` on are ours: `place` is the path below the store's root, `digest` the SHA-256 of a
+    flat file or the tree digest of a directory (`kind`).
+    """
 
     name: str
     create_time: WireTime
@@ -88,14 +92,35 @@ class ManifestEntry(WireModel):
     instance_create_time: WireTime
     instance_available: bool
     outgoing_transfer_id: int
+    instance_id: int | None = None
+    place: WirePath = ""
+    kind: str = ""
+    digest: str = ""
+    obsid: int | None = None
+    first_registered_at: WireTime | None = None
+
+
+class ManifestShipment(WireModel):
+    """The trip that a manifest belongs to."""
+
+    id: int
+    destination_librarian: str = ""
+    packed_at: WireTime | None = None
 
 
 class AdminStoreManifestResponse(WireModel):
-    """What lies on a store."""
+    """What lies on a store. The last four fields are ours.
+
+    `librarian_features` are the extensions that may be used in calls back to the site that wrote it.
+    """
 
     librarian_name: str
     store_name: str
     store_files: list[ManifestEntry]
+    shipment: ManifestShipment | None = None
+    librarian_features: list[str] = []
+    file_count: int | None = None
+    size_bytes: int | None = None
 
 
 class AdminListLibrariansRequest(WireModel):

@@ -22,6 +22,8 @@ from hera_librarian.models.types import (
 
 MAX_BATCH = 10_000
 WireIdOrNone = Annotated[int, Field(ge=-1, le=MAX_ID)]  # clients that close a transfer by hand send -1
+# Of a file that is brought without a transfer of the sender, on a disk; in a batch each has another one.
+WireOfferId = Annotated[int, Field(ge=-MAX_BATCH, le=MAX_ID)]
 MAX_FEATURES = 64
 
 
@@ -34,7 +36,7 @@ class CloneInitiationRequest(WireModel):
     destination_location: WirePath
     uploader: WireName
     source: WireName
-    source_transfer_id: WireId
+    source_transfer_id: WireOfferId
 
 
 class CloneInitiationResponse(WireModel):
@@ -73,7 +75,7 @@ class CloneBatchInitiationRequestFileItem(WireModel):
     upload_name: WirePath
     destination_location: WirePath
     uploader: WireName
-    source_transfer_id: WireId
+    source_transfer_id: WireOfferId
     facts: CloneFacts | None = None
 
 
@@ -102,7 +104,7 @@ class CloneRefusal(WireModel):
     """Why one file of a batch is not taken (feature `partial_batch`).
 
     `held` says that the same bytes are here under this name, on the stores `store_ids`; `passing` that the same offer
-    may be taken later.
+    may be taken later; `staged` that the caller has brought all its bytes, and they are being checked.
     """
 
     source_transfer_id: int
@@ -111,6 +113,7 @@ class CloneRefusal(WireModel):
     suggested_remedy: str = ""
     held: bool = False
     passing: bool = False
+    staged: bool = False
     store_ids: list[int] = []
     checksum: str = ""
 
@@ -145,7 +148,7 @@ class CloneBatchFailedResponse(WireModel):
 
 
 class _Transfer(WireModel):
-    source_transfer_id: WireId
+    source_transfer_id: WireOfferId
     destination_transfer_id: WireIdOrNone
 
 

@@ -1,5 +1,6 @@
 """Wire protocol: `clone/stage`, `clone/batch_stage`, by which a sender offers files and is told where they go."""
 
+from dataclasses import replace
 from typing import NoReturn
 
 from rest_framework.request import Request
@@ -40,7 +41,7 @@ class StageClone(WireView):
         sender = sender_of(request.user, is_admin=is_admin(request), called=message.source, uploader=message.uploader)
         offer = _offer(message)
         try:
-            accepted = accept_all([offer], sender)
+            accepted = accept_all([offer], replace(sender, shares_a_disk=True))
         except ArchiveError as error:
             _refuse_file(error, offer)
         upload = offer.transfer.upload
@@ -129,6 +130,7 @@ def _refusal(offer: Offer) -> CloneRefusal:
         suggested_remedy=error.suggested_remedy,
         held=isinstance(error, AlreadyHeld),
         passing=error.passing,
+        staged=error.extra.get("staged", False),
         store_ids=error.extra.get("store_ids", []),
         checksum=error.extra.get("checksum", ""),
     )

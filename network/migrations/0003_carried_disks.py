@@ -92,6 +92,16 @@ class Migration(migrations.Migration):
             name='shipment',
             field=models.ForeignKey(blank=True, help_text='the disk that carries it; such a one was never queued', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='transfers', to='network.shipment'),
         ),
+        migrations.AddField(
+            model_name='peer',
+            name='globus_endpoints',
+            field=models.JSONField(blank=True, default=list, help_text='Globus collections that it may name for its staging; empty: none'),
+        ),
+        migrations.AlterField(
+            model_name='peer',
+            name='provider_order',
+            field=models.JSONField(blank=True, default=list, help_text='providers to try, the best first; empty: local, rsync, globus, http'),
+        ),
         migrations.AddIndex(
             model_name='shipment',
             index=models.Index(fields=['store', 'state'], name='shipment_by_store'),

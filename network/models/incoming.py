@@ -40,7 +40,7 @@ class IncomingTransfer(models.Model):
     """One file that another site delivers into our staging, in an upload made for it.
 
     It belongs to the account that offered it: nobody else moves it. `peer_name` is whom we call back, which is that
-    account's name, or for an ADMIN who carries a disk the peer that wrote its manifest; empty: nobody. `features` are
+    account's name, or for a person who carries a disk the peer that wrote its manifest; empty: nobody. `features` are
     the extensions that the sender understands; without any it is a foreign Librarian.
     """
 

@@ -47,10 +47,13 @@ class Peer(models.Model):
 
     # How files go there; a person sets these.
     provider_order = models.JSONField(
-        default=list, blank=True, help_text="providers to try, the best first; empty: local, rsync, http, globus"
+        default=list, blank=True, help_text="providers to try, the best first; empty: local, rsync, globus, http"
     )
     ssh_hosts = models.JSONField(
         default=list, blank=True, help_text="hosts that it may name for rsync over SSH; empty: none"
+    )
+    globus_endpoints = models.JSONField(
+        default=list, blank=True, help_text="Globus collections that it may name for its staging; empty: none"
     )
     shared_directories = models.JSONField(
         default=list, blank=True, help_text="directories of its staging that this site mounts too and may write to"

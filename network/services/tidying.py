@@ -6,7 +6,15 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from network.models import ENDED, IncomingTransfer, OutgoingTransfer, ReportState, SendQueueItem, TransferState
+from network.models import (
+    ENDED,
+    IncomingTransfer,
+    OutgoingTransfer,
+    ReportState,
+    SendQueueItem,
+    Shipment,
+    TransferState,
+)
 
 KEPT_DAYS = 90
 BATCH = 1_000
@@ -33,7 +41,9 @@ def forget_old_transfers(*, older_than_days: float = KEPT_DAYS) -> dict[str, int
 
 def _old_outgoing(before: datetime) -> QuerySet[Any]:
     served = Q(is_latest=False) | Q(state=TransferState.COMPLETED)
-    return OutgoingTransfer.objects.filter(served, state__in=ENDED, finished_at__lt=before)
+    travels = Shipment.objects.live().values("pk")  # how far it has got is told by all of its transfers
+    rows = OutgoingTransfer.objects.filter(served, state__in=ENDED, finished_at__lt=before)
+    return rows.filter(Q(shipment=None) | ~Q(shipment__in=travels))
 
 
 def _old_incoming(before: datetime) -> QuerySet[Any]:

@@ -12,6 +12,8 @@ from django.utils import timezone
 from files.models import Upload, UploadState
 from hera_librarian.features import FEATURES
 from network.models import IncomingTransfer, TransferState
+from network.services.receiving.ways_in import ways_in
+from stores.models import Store
 from tests.make import make_file, make_store, make_user
 from tests.network.clones import BYTES, NAME, batch, bring, item, make_incoming, make_site, state_of
 from tests.wire.caller import Wire
@@ -218,9 +220,20 @@ def test_only_ways_that_the_sender_understands_and_the_store_allows_are_offered(
     assert ways(("rsync", "ssh_host"))["rsync"]["ssh_host"] == "store.example.org"
     assert ways(("rsync",)) == {}
     assert list(ways(("http",))) == ["http"]
+    store.globus_endpoint = "0f0e0d0c-1111-4222-8333-444455556666"
+    store.save()
+    assert list(ways((*FEATURES, "x", "y"))) == ["local", "rsync", "globus", "http"]
+    assert "globus" not in ways(("http", "local"))
     store.providers = ["http"]
     store.save()
     assert list(ways((*FEATURES, "x"))) == ["http"]
+
+
+@pytest.mark.parametrize(("features", "is_open"), [(("http",), False), (("http", "globus"), True)])
+def test_others_reach_the_staging_area_only_where_they_bring_the_bytes(offer, features, is_open):
+    answer = offer(item("one.uvh5"), features=("partial_batch", *features))
+    staged = Path(answer["uploads"][0]["staging_location"]).parent
+    assert bool(staged.stat().st_mode & 0o020) == is_open
 
 
 def test_a_store_that_forbids_local_offers_a_foreign_sender_nothing(wire, north, store):
@@ -246,21 +259,12 @@ def test_an_administrator_who_carries_a_disk_names_whom_to_tell(offer, source, u
     assert IncomingTransfer.objects.get().peer_name == told
 
 
-def test_a_token_below_admin_of_an_administrator_names_nobody(north, store, cast, client):
-    from accounts.levels import Level
-    from accounts.services import issue_token
-
-    _, token = issue_token(
-        actor=cast["admin"], user=cast["admin"], name="carrier", level=Level.READAPPEND, expires_at=None
-    )
-    answer = client.post(
-        "/api/v2/clone/batch_stage",
-        batch(item()),
-        content_type="application/json",
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    assert answer.status_code == 201, answer.content
-    assert IncomingTransfer.objects.get().peer_name == "admin"
+@pytest.mark.parametrize(
+    ("source", "uploader", "told"), [("north", "x", "north"), ("a person", "north", "north"), ("x", "y", "readappend")]
+)
+def test_a_person_who_is_no_site_carries_a_disk_as_well(offer, source, uploader, told):
+    offer(item(uploader=uploader), user="readappend", source=source)
+    assert IncomingTransfer.objects.get().peer_name == told
 
 
 def test_a_thousand_files_take_few_queries(offer, store):
@@ -311,3 +315,43 @@ def test_accounts_do_not_meet(wire, north, store):
     wire.ok("clone/batch_stage", batch(item(source_id=1)), 201, user="north")
     answer = wire.ok("clone/batch_stage", batch(item(source_id=1), source="north"), 201, user="person")
     assert only(answer["refused"])["code"] == "being_received"
+
+
+# --- Stores of other kinds --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pot(store):
+    """The store with the most room is a directory of another machine."""
+    measured = {"available": True, "measured_at": timezone.now(), "capacity_bytes": 10**15, "free_bytes": 10**15}
+    configuration = {"host": "hpot1", "root": "/data"}
+    return Store.objects.create(name="pot", kind="ssh", configuration=configuration, **measured)
+
+
+def test_who_must_share_the_disk_is_given_a_store_that_can_be_shared(wire, north, store, pot):
+    foreign = wire.ok("clone/batch_stage", batch(item(), features=()), 201, user="north")
+    assert (foreign["store_name"], list(foreign["async_transfer_providers"])) == ("main", ["local"])
+    one = wire.ok("clone/stage", {**item("two.uvh5"), "source": "north"}, 201, user="north")
+    assert one["store_name"] == "main"
+    ours = batch(item("three.uvh5"), features=("partial_batch", "local"))
+    assert wire.ok("clone/batch_stage", ours, 201, user="north")["store_name"] == "main"
+
+
+def test_who_finds_no_way_in_is_told_so_for_each_file(wire, north, store, pot):
+    store.ingestable = False
+    store.save()
+    ours = batch(item(), features=("partial_batch", "local"))
+    refused = only(wire.ok("clone/batch_stage", ours, 201, user="north")["refused"])
+    assert refused["code"] == "no_store_available"
+    assert "pot is no directory that the sender could share" in refused["reason"]
+    assert "rsync" in refused["suggested_remedy"]
+
+
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
+def test_ways_into_stores_of_other_kinds(kind, pot):
+    pot.kind, pot.ssh_host = kind, "hpot1.example.org"
+    ways = ways_in(pot, FEATURES)
+    assert list(ways) == (["rsync", "http"] if kind == "ssh" else ["http"])
+    assert ways_in(pot, ()) == {}
+    if kind == "ssh":
+        assert ways["rsync"].ssh_host == "hpot1.example.org"

@@ -108,6 +108,7 @@ def test_ways_are_edited_in_their_own_part_of_the_page(staff, tmp_path):
         "transfers_enabled": "on",
         "provider_order": "http, rsync",
         "ssh_hosts": "data.example.org\nme@other",
+        "globus_endpoints": "0F0E0D0C-1111-4222-8333-444455556666",
         "shared_directories": f"{tmp_path}\n",
         "batch_files": 12,
     }
@@ -115,6 +116,7 @@ def test_ways_are_edited_in_their_own_part_of_the_page(staff, tmp_path):
     peer.refresh_from_db()
     assert peer.provider_order == ["http", "rsync"]
     assert peer.ssh_hosts == ["data.example.org", "me@other"]
+    assert peer.globus_endpoints == ["0f0e0d0c-1111-4222-8333-444455556666"]
     assert peer.shared_directories == [str(tmp_path)]
     assert (peer.batch_files, peer.files_per_run, peer.rate_limit_bytes_per_second) == (12, 4096, None)
     assert "me@other" in staff.get(page).content.decode()

@@ -147,7 +147,7 @@ def test_the_word_that_it_arrived_never_races_with_their_own_note(both):
     assert foreign.run("outgoing_transfer_hypervisor") == {"settled": []}
 
 
-@pytest.mark.parametrize("account", ["their own", "an administrator's"])
+@pytest.mark.parametrize("account", ["their own", "an administrator's", "a courier's"])
 def test_a_manifest_that_names_a_person_as_source_is_called_back(both, account):
     """Rule 11: we tell the Librarian that wrote it, whoever carried the disk."""
     ours, foreign = both
@@ -156,6 +156,8 @@ def test_a_manifest_that_names_a_person_as_source_is_called_back(both, account):
     foreign.put_file(name, FIRST, source="a person")
     if account == "an administrator's":
         introduce_us(foreign, ours, f"{ADMIN}:{ADMIN_PASSWORD}")
+    if account == "a courier's":
+        introduce_us(foreign, ours, ours.admit("courier"))
     try:
         foreign.run("ingest_manifest", destination=OURS, names=[name])
         receive(ours, foreign)

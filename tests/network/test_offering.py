@@ -90,7 +90,7 @@ def test_an_offer_says_what_the_protocol_wants_and_what_ours_understand(store, s
         "source_transfer_id": transfer.pk,
         "facts": {"kind": "flat", "digest": file.digest, "obsid": None, "stream_bytes": None},
     }
-    left_out = {"rsync", "ssh_host"}
+    left_out = {"rsync", "ssh_host", "globus"}
     assert set(message["librarian_features"]) == set(FEATURES) - left_out
 
 
@@ -98,7 +98,15 @@ def test_ways_that_need_a_persons_word_are_named_only_with_it(store, start_south
     south = start_south(ssh_hosts=["south.example.org"], shared_directories=[])
     make_waiting(store)
     offer_files()
-    assert set(south.told("v2/clone/batch_stage")[0]["librarian_features"]) == set(FEATURES) - {"local"}
+    assert set(south.told("v2/clone/batch_stage")[0]["librarian_features"]) == set(FEATURES) - {"local", "globus"}
+
+
+def test_globus_is_named_where_it_is_set_up_and_a_collection_is_allowed(store, start_south, settings):
+    settings.LIBRARIAN_GLOBUS_CLIENT_ID = "an app"
+    south = start_south(globus_endpoints=["0f0e0d0c-1111-4222-8333-444455556666"])
+    make_waiting(store)
+    offer_files()
+    assert "globus" in south.told("v2/clone/batch_stage")[0]["librarian_features"]
 
 
 def test_the_urgent_go_first_in_batches_up_to_what_a_run_and_the_way_take(store, start_south):

@@ -18,8 +18,9 @@ def set_options(peer, **changes):
 def test_everything_is_kept_and_audited_and_resting_providers_wake(tmp_path):
     peer = make_peer(provider_rests={"rsync": {"until": "2100-01-01", "reason": "No such host."}})
     given = {
-        "provider_order": ["http", "local"],
+        "provider_order": ["globus", "http", "local"],
         "ssh_hosts": ["data.example.org", "me@fe80::1", "store_2"],
+        "globus_endpoints": ["0f0e0d0c-1111-4222-8333-444455556666"],
         "shared_directories": [f"{tmp_path}/"],
         "batch_files": 10,
         "files_per_run": 100,
@@ -57,6 +58,9 @@ def test_an_amount_leaves_a_resting_provider_alone():
         ("ssh_hosts", ["$(id)"]),
         ("ssh_hosts", [""]),
         ("ssh_hosts", [7]),
+        ("globus_endpoints", ["my collection"]),
+        ("globus_endpoints", ["0f0e0d0c-1111-4222-8333-444455556666/"]),
+        ("globus_endpoints", [5]),
         ("shared_directories", ["relative"]),
         ("shared_directories", ["/"]),
         ("shared_directories", ["/tmp/../etc"]),

@@ -243,6 +243,30 @@ def test_a_foreign_sender_is_never_offered_rsync_or_http(accepted, store):
     assert list(accepted(item(facts=False))["async_transfer_providers"]) == ["local"]
 
 
+@pytest.mark.parametrize(
+    ("providers", "offered"),
+    [
+        ([], ["local"]),
+        (["globus"], ["globus"]),
+        (["http", "globus", "local"], ["globus", "local"]),
+        (["local", "globus"], ["local", "globus"]),
+    ],
+)
+def test_globus_is_offered_to_a_foreign_sender_where_a_person_named_it(accepted, store, providers, offered):
+    store.globus_endpoint, store.providers = "0f0e0d0c-1111-4222-8333-444455556666", providers
+    store.save()
+    ways = accepted(item(facts=False))["async_transfer_providers"]
+    assert list(ways) == offered
+    if "globus" in ways:
+        assert ways["globus"] == {
+            "destination_endpoint": store.globus_endpoint,
+            "native_app": False,
+            "transfer_attempted": False,
+            "transfer_complete": False,
+            "task_id": "",
+        }
+
+
 def test_the_file_of_a_foreign_sender_comes_from_its_account(accepted):
     accepted(item())  # with facts that nobody has agreed on
     upload = Upload.objects.get()

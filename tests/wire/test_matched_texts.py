@@ -1,9 +1,13 @@
 """Statuses and texts that clients of the protocol match (its reference, table 1.6)."""
 
 import pytest
+from django.utils import timezone
 
+from files.models import Upload
 from librarian.common.inbox import report_error
+from stores.models import Store
 from tests.make import make_file
+from tests.wire.caller import HELLO_CHECKSUM
 
 
 def test_no_files_found(wire, cast):
@@ -91,6 +95,20 @@ def test_a_used_name_at_staging(deliver, wire):
     status, answer = wire.refused("upload/stage", {**body, "upload_size": 17})
     assert status == 409
     assert "other bytes" in answer["suggested_remedy"]
+
+
+def test_only_stores_that_clients_can_share_take_uploads_over_a_shared_disk(wire):
+    """The client's one way is to write to the staging location by its path."""
+    measured = {"available": True, "measured_at": timezone.now(), "capacity_bytes": 10**15, "free_bytes": 10**15}
+    for number, kind in enumerate(("ssh", "s3")):
+        configuration = {"host": "hpot1", "root": "/data", "bucket": "night"}
+        Store.objects.create(name=f"far{number}", kind=kind, configuration=configuration, **measured)
+    body = {"upload_size": 18, "upload_checksum": HELLO_CHECKSUM, "upload_name": "hello.txt"}
+    status, answer = wire.refused("upload/stage", {**body, "destination_location": "hello.txt", "uploader": "u"})
+    assert status == 413
+    assert "far0 is no directory that clients share" in answer["reason"]
+    assert "resumable uploads" in answer["suggested_remedy"]
+    assert not Upload.objects.exists()
 
 
 def test_commit_failures(begin, deliver):

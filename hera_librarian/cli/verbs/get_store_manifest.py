@@ -1,8 +1,13 @@
-"""List what lies on a store, as a manifest for a disk that travels to another site."""
+"""List what lies on a store, as a manifest for a disk that travels to another site.
+
+With a destination each file that the other site lacks is on its way there from now on. Repeating it is harmless at
+servers of our kind: the same trip is answered with the same manifest.
+"""
 
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 from hera_librarian.cli.arguments import add_connection, add_json
 from hera_librarian.cli.connecting import cannot_yet, client_for
@@ -24,33 +29,36 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Write the manifest; it is JSON with and without --json."""
+    wishes = {
+        "create_outgoing_transfers": bool(arguments.destination_librarian),
+        "destination_librarian": arguments.destination_librarian,
+        "disable_store": arguments.disable_store,
+        "mark_local_instances_as_unavailable": arguments.mark_instances_as_unavailable,
+    }
     try:
-        manifest = client_for(arguments.connection).get_store_manifest(
-            arguments.store,
-            create_outgoing_transfers=bool(arguments.destination_librarian),
-            destination_librarian=arguments.destination_librarian,
-            disable_store=arguments.disable_store,
-            mark_local_instances_as_unavailable=arguments.mark_instances_as_unavailable,
-        )
+        if not arguments.output:
+            manifest = client_for(arguments.connection).get_store_manifest(arguments.store, **wishes)
+            document(manifest.model_dump(mode="json", exclude_unset=True))
+            return ExitCode.OK
+        return _write(Path(arguments.output), arguments, wishes)
     except LibrarianHTTPError as error:
         cannot_yet(error, "write manifests")
-    if not arguments.output:
-        document(manifest)
-        return ExitCode.OK
-    _write(Path(arguments.output), manifest.model_dump_json(indent=2) + "\n")
-    note(f"{len(manifest.store_files)} files in {arguments.output}")
-    return ExitCode.OK
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: by the manifest a disk is taken in elsewhere."""
+def _write(path: Path, arguments: Namespace, wishes: dict[str, Any]) -> int:
+    """Write the server's own bytes, of which the seal is the digest, whole or not at all."""
+    from hera_librarian.carrying import open_manifest
+
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            client_for(arguments.connection).save_store_manifest(file, arguments.store, **wishes)
             file.flush()
             os.fsync(file.fileno())
+        manifest = open_manifest(partial)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    note(f"{manifest.file_count} files in {path}; seal {manifest.seal}")
+    return ExitCode.OK

@@ -1,111 +1,123 @@
 """Take in a disk that travelled, by the manifest that was written when it left.
 
-Run it on a machine that sees both the disk and the staging area of the site. It may be repeated.
+Run it where the disk is mounted. The bytes go over a shared disk where this machine sees the staging area of the site,
+else over HTTP where the site offers that. It may be interrupted and repeated: what was handed over is recognised.
 """
 
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hera_librarian.cli.arguments import add_connection, add_json
+from hera_librarian.cli.arguments import add_connection, add_json, rate
 from hera_librarian.cli.connecting import cannot_yet, client_for
 from hera_librarian.cli.failures import CommandFailure, ExitCode, explain
-from hera_librarian.cli.output import record, say
+from hera_librarian.cli.output import note, record, say
 from hera_librarian.cli.progress import Bar
-from hera_librarian.exceptions import LibrarianError, LibrarianHTTPError, LibrarianTimeoutError
+from hera_librarian.exceptions import LibrarianError, LibrarianHTTPError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hera_librarian.admin import AdminClient
-    from hera_librarian.models.admin import AdminStoreManifestResponse, ManifestEntry
+    from hera_librarian.carrying import EntryResult, Manifest
+
+MANIFEST = "librarian-manifest.json"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Words of `librarian ingest-manifest`."""
     add_connection(parser)
-    parser.add_argument("--manifest", required=True, metavar="FILE", help="the manifest")
+    parser.add_argument("--manifest", metavar="FILE", help=f"the manifest (default: {MANIFEST} on the disk)")
     parser.add_argument("--store-root", required=True, metavar="DIR", help="where the disk's files lie here")
+    parser.add_argument("--seal", metavar="SEAL", help="take nothing in unless the manifest has this SHA-256")
+    parser.add_argument(
+        "--source-connection",
+        metavar="CONNECTION",
+        help="an ADMIN's connection to the site that packed the disk: there, transfers of files that are here already "
+        "are closed by hand",
+    )
+    parser.add_argument("--way", choices=["auto", "disk", "http"], default="auto", help="how the bytes go (auto)")
+    parser.add_argument("--bandwidth", type=rate, metavar="RATE", help="at most so many bytes a second, as 20MB")
+    parser.add_argument("--anew", action="store_true", help="forget what earlier runs have noted of this disk")
     add_json(parser, stream=True)
 
 
 def run(arguments: Namespace) -> int:
     """Hand over each file of the manifest; one bad file does not stop the others."""
-    manifest = _read(Path(arguments.manifest))
+    root = Path(arguments.store_root)
+    manifest = _read(Path(arguments.manifest) if arguments.manifest else root / MANIFEST, arguments.seal)
     client = client_for(arguments.connection)
-    new = known = 0
-    with Bar(sum(entry.size for entry in manifest.store_files), wanted=not arguments.json) as bar:
-        for entry in manifest.store_files:
-            failure = _hand_over(client, manifest.librarian_name, entry, Path(arguments.store_root))
-            already = failure is not None and "already exists on librarian" in failure.reason
-            known += already
-            new += failure is None
-            bar.advance(entry.size)
-            outcome = "new" if failure is None else "already here" if already else "failed"
-            if arguments.json:
-                said = failure.as_dict() if outcome == "failed" and failure else {}
-                record({"name": entry.name, "outcome": outcome, **said})
-            elif outcome == "failed" and failure:
-                bar.complain(entry.name, failure.reason, failure.remedy)
-    total = len(manifest.store_files)
-    if not arguments.json:
+    source = client_for(arguments.source_connection) if arguments.source_connection else None
+    outcomes: Counter[str] = Counter()
+    with Bar(manifest.size_bytes, wanted=not arguments.json) as bar:
+        try:
+            for result in _results(arguments, client, manifest, root, bar):
+                outcomes[result.outcome] += 1
+                _tell(result, bar, as_json=arguments.json)
+                if source is not None:
+                    _close(source, result, bar)
+        except LibrarianHTTPError as error:
+            if error.status_code not in (401, 403, 404, 405):
+                raise
+            cannot_yet(error, "take in manifests")
+    return _sum_up(manifest, outcomes, as_json=arguments.json)
+
+
+def _results(
+    arguments: Namespace, client: "AdminClient", manifest: "Manifest", root: Path, bar: Bar
+) -> "Iterator[EntryResult]":
+    from hera_librarian.carrying import NEW, Carrier, Hand, Journal
+    from hera_librarian.uploading import Pace
+
+    pace = Pace(arguments.bandwidth) if arguments.bandwidth else None
+    with Journal(manifest.seal, client.hostname, anew=arguments.anew) as journal:
+        hand = Hand(client, manifest, root, journal, way=arguments.way, progress=bar.advance, pace=pace)
+        for result in Carrier(hand).run():
+            if result.outcome != NEW:
+                bar.advance(result.size_bytes)
+            yield result
+
+
+def _tell(result: "EntryResult", bar: Bar, *, as_json: bool) -> None:
+    if as_json:
+        record(result.as_dict())
+    elif result.reason:
+        bar.complain(result.name, result.reason, result.remedy)
+
+
+def _close(source: "AdminClient", result: "EntryResult", bar: Bar) -> None:
+    """Close the sender's transfer of a file that this site holds already: nobody else will tell it."""
+    if not result.store_ids or result.transfer_id < 0:
+        return
+    try:
+        source.complete_outgoing_transfer(result.transfer_id, result.store_ids[0])
+    except (LibrarianError, LibrarianHTTPError) as problem:
+        failure = explain(problem)
+        bar.complain(f"transfer {result.transfer_id} of {result.name}", failure.reason, failure.remedy)
+
+
+def _sum_up(manifest: "Manifest", outcomes: Counter[str], *, as_json: bool) -> int:
+    from hera_librarian.carrying import ALREADY_HERE, COMING, NEW
+
+    total, new, known, coming = manifest.file_count, outcomes[NEW], outcomes[ALREADY_HERE], outcomes[COMING]
+    if not as_json:
         say(f"Successfully ingested {new}/{total} files, {known}/{total} already existed.")
+        if coming:
+            note(f"{coming} are being brought by somebody else at this moment; repeat the command later")
     if new + known == total:
         return ExitCode.OK
-    return ExitCode.PARTLY if new + known else ExitCode.FAILED
+    return ExitCode.PARTLY if new + known + coming else ExitCode.FAILED
 
 
-def _hand_over(client: "AdminClient", librarian_name: str, entry: "ManifestEntry", root: Path) -> CommandFailure | None:
-    """Why one file could not be handed over; None if it was.
+def _read(path: Path, seal: str | None) -> "Manifest":
+    from hera_librarian.carrying import open_manifest
 
-    `source` is the site that wrote the manifest, not the file's own: by it the receiver knows whom to call back.
-    Trouble that concerns every file is raised.
-    """
-    try:
-        client.ingest_manifest_entry(
-            name=entry.name,
-            create_time=entry.create_time,
-            size=entry.size,
-            checksum=entry.checksum,
-            uploader=entry.uploader,
-            source=librarian_name,
-            deletion_policy=entry.deletion_policy,
-            source_transfer_id=entry.outgoing_transfer_id,
-            local_path=_place(root, entry),
-        )
-    except LibrarianTimeoutError:
-        raise
-    except LibrarianHTTPError as error:
-        if error.status_code in (401, 403, 404, 405):
-            cannot_yet(error, "take in manifests")
-        return explain(error)
-    except (LibrarianError, OSError) as error:
-        return explain(error)
-    return None
-
-
-def _place(root: Path, entry: "ManifestEntry") -> Path:
-    """Where a file lies on the disk as it is mounted here: by its name, else by the end of the path that it had.
-
-    Only places inside of the disk count, whatever the manifest says.
-    """
-    parts = Path(entry.instance_path).parts
-    ways = [Path(entry.name), *(Path(*parts[start:]) for start in range(1, len(parts)))]
-    for way in ways:
-        if not way.is_absolute() and ".." not in way.parts and (root / way).exists():
-            return root / way
-    return root / Path(entry.name).name
-
-
-def _read(path: Path) -> "AdminStoreManifestResponse":
-    from pydantic import ValidationError
-
-    from hera_librarian.models.admin import AdminStoreManifestResponse
-
-    try:
-        return AdminStoreManifestResponse.model_validate_json(path.read_bytes())
-    except ValidationError as problem:
-        place = ".".join(str(part) for part in problem.errors(include_url=False)[0]["loc"]) or "the whole"
+    manifest = open_manifest(path)
+    if seal is not None and seal.strip().lower() != manifest.seal:
         raise CommandFailure(
-            f"{path} is not a manifest: {place} is wrong or missing.",
-            "Write it anew with get-store-manifest.",
-            code="invalid_manifest",
-        ) from None
+            f"{path} has the seal {manifest.seal}, not the one that was given.",
+            "Ask the sender which of the two is right; nothing was taken in.",
+            code="other_seal",
+        )
+    return manifest

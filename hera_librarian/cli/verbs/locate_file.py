@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Place:
-    """A copy that can be read. `store` is empty where the server does not tell."""
+    """A copy that can be read. `store` is empty where the server does not tell, `host` of a copy in a bucket."""
 
     host: str
     path: str
@@ -46,13 +46,14 @@ def run(arguments: Namespace) -> int:
         document({"name": filed_as, "places": [asdict(place) for place in places], "remote_librarians": peers})
         return ExitCode.OK
     for place in places if arguments.all else places[:1]:
-        say(visible(f"{place.host}:{place.path}"))
+        say(visible(f"{place.host}:{place.path}" if place.host else place.path))
     return ExitCode.OK
 
 
 def _by_v3(client: "AdminClient", name: str) -> tuple[str, list[Place], list[str]]:
     """Name as filed, copies that can be read, other sites that have one."""
     from hera_librarian.finding.pages import MOST_PER_PAGE, file_address, read_json, rows
+    from hera_librarian.finding.places import host_and_path
 
     try:
         file = read_json(client, file_address(name))
@@ -67,7 +68,7 @@ def _by_v3(client: "AdminClient", name: str) -> tuple[str, list[Place], list[str
         if copy["presence"] == "present" and copy["location"]:
             store = stores.get(copy["store"], {})
             names = [store.get("ssh_host"), *store.get("hosts", []), site.host_name if site else "", _host(client)]
-            places.append(Place(next(filter(None, names)), copy["location"], copy["store"]))
+            places.append(Place(*host_and_path(copy["location"], *names), copy["store"]))
     return file["name"], places, sorted({copy["peer"] for copy in file["remote_instances"]})
 
 

@@ -12,12 +12,16 @@ from hera_librarian.models.checkin import (
 )
 from hera_librarian.transfer import TransferStatus
 from librarian.common.errors import Conflict, rebuild_error
-from network.models import GIVEN_UP, IncomingTransfer, OutgoingTransfer, ReportState, TransferState
+from librarian.common.inbox import report_error
+from librarian.common.models import Category, Severity
+from librarian.common.texts import storable
+from network.models import GIVEN_UP, LIVE, IncomingTransfer, OutgoingTransfer, ReportState, TransferState
 from network.services.hearing.words import (
     Caller,
     find_incoming,
     find_outgoing,
     give_up,
+    is_carried,
     is_counterpart,
     move_incoming,
     note_failure_known,
@@ -33,6 +37,7 @@ SENDER_MOVES: dict[str, tuple[str, ...]] = {
 # Failures after which the same bytes would fail again, until a person has done something.
 HOPELESS = {"name_taken", "unsafe_product", "invalid_name", "invalid_checksum", "invalid_request", "too_large"}
 CANCELLED = "cancelled"
+REASON_CHARACTERS = 4000
 
 
 @dataclass(slots=True)
@@ -81,6 +86,8 @@ def _update_outgoing(message: CheckinUpdateRequest, to: TransferState, caller: C
 def _fail_as_told(transfer: OutgoingTransfer, to: TransferState, failure: TransferFailure | None) -> bool:
     """Fail an outgoing transfer as its receiver says; False if it was moved meanwhile."""
     failure = failure or TransferFailure()
+    if is_carried(transfer):
+        return _note_vain_attempt(transfer, failure)
     retry = retry_after(failure, is_cancelled=to == TransferState.CANCELLED)
     failed = fail_outgoing(
         transfer,
@@ -92,6 +99,30 @@ def _fail_as_told(transfer: OutgoingTransfer, to: TransferState, failure: Transf
     if failed:
         note_failure_known(transfer)
     return failed
+
+
+def _note_vain_attempt(transfer: OutgoingTransfer, failure: TransferFailure) -> bool:
+    """One attempt to take a file in from a disk failed; the disk is still there, and the attempt can be repeated."""
+    said = failure.reason or "It gave no reason."
+    fields = {
+        "code": failure.code or "failed_at_peer",
+        "reason": f"{transfer.peer_name} could not take it in from the disk. {said}",
+        "remedy": f"Let librarian ingest-manifest be repeated at {transfer.peer_name}. If the copy on the disk is bad, "
+        "cancel this transfer and retry it: then it is sent over the network.",
+    }
+    fields = {key: storable(text, 64 if key == "code" else REASON_CHARACTERS) for key, text in fields.items()}
+    noted = OutgoingTransfer.objects.filter(pk=transfer.pk, state__in=LIVE).update(**fields)
+    if noted:
+        report_error(
+            severity=Severity.WARNING,
+            category=Category.TRANSFER,
+            code="disk_file_refused",
+            message=f"{transfer.file.name} on disk (shipment {transfer.shipment_id}): {fields['reason']}",
+            remedy=fields["remedy"],
+            caller="shipments",
+            target=str(transfer.shipment_id),
+        )
+    return bool(noted)
 
 
 def retry_after(failure: TransferFailure, *, is_cancelled: bool = False) -> Retry:

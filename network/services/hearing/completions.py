@@ -9,7 +9,15 @@ from librarian.common.errors import ArchiveError, ContentMismatch
 from librarian.common.inbox import report_error
 from librarian.common.models import Category, Severity
 from network.models import OutgoingTransfer, TransferState
-from network.services.hearing.words import Caller, NoSuchTransfer, WrongTransferState, find_outgoing, note_failure_known
+from network.services.hearing.words import (
+    Caller,
+    NoSuchTransfer,
+    WrongTransferState,
+    find_outgoing,
+    is_carried,
+    is_counterpart,
+    note_failure_known,
+)
 from network.services.transfers import Retry, complete_many, fail_outgoing
 
 CALLER = "transfers"
@@ -27,7 +35,7 @@ def note_completion(transfer_id: int, counterpart: int, caller: Caller, *, store
     """
     transfer = OutgoingTransfer.objects.filter(pk=transfer_id).select_related("file").first()
     by_hand = counterpart == -1 and caller.is_admin
-    is_known = transfer is not None and (by_hand or counterpart == transfer.remote_transfer_id)
+    is_known = transfer is not None and (by_hand or is_counterpart(transfer, counterpart))
     if not is_known or not caller.owns(transfer):
         raise NoSuchTransfer("Could not find transfer.")
     _refuse_unsent(transfer)
@@ -60,7 +68,7 @@ def note_completions(completions: Sequence[CloneCompletion], caller: Caller) -> 
 
 
 def _check_completion(said: CloneCompletion, transfer: OutgoingTransfer | None, caller: Caller) -> None:
-    if transfer is None or said.destination_transfer_id != transfer.remote_transfer_id or not caller.owns(transfer):
+    if transfer is None or not is_counterpart(transfer, said.destination_transfer_id) or not caller.owns(transfer):
         raise NoSuchTransfer("Could not find transfer.")
     _refuse_unsent(transfer)
     file = transfer.file
@@ -74,9 +82,12 @@ def _check_completion(said: CloneCompletion, transfer: OutgoingTransfer | None, 
 
 
 def _refuse_lie(transfer: OutgoingTransfer, error: ArchiveError) -> None:
-    """A copy with other bytes is no copy: the transfer fails, and people learn of it at once."""
+    """A copy with other bytes is no copy: the transfer fails, and people learn of it at once.
+
+    What a disk carries goes on: whoever took in something else under its id has not taken in the file.
+    """
     fields = {"code": error.code, "reason": error.reason, "remedy": error.suggested_remedy}
-    if fail_outgoing(transfer, **fields, retry=Retry.AGAIN):
+    if not is_carried(transfer) and fail_outgoing(transfer, **fields, retry=Retry.AGAIN):
         note_failure_known(transfer)
     report_error(
         severity=Severity.ERROR,

@@ -91,13 +91,16 @@ def _incoming(transfer_id: int, source_id: int, caller: Caller) -> IncomingTrans
 
 
 def give_up(transfer: IncomingTransfer, failure: TransferFailure, caller: Caller) -> bool:
-    """Fail a transfer whose sender knows; False if it had ended."""
+    """Fail a transfer whose sender knows; False if it had ended.
+
+    Of what a person takes in from a disk, the site that packed the disk does not know: it is told.
+    """
     return transfer.is_live and fail_incoming(
         transfer,
         code=failure.code or "given_up_by_sender",
         reason=failure.reason or f"{caller.name} gave the transfer up.",
         remedy=failure.suggested_remedy,
-        report=False,
+        report=transfer.peer_name != transfer.account_name,
     )
 
 
@@ -146,12 +149,18 @@ def note_failure_known(transfer: OutgoingTransfer) -> None:
 def is_counterpart(transfer: IncomingTransfer | OutgoingTransfer, other_id: int | None) -> bool:
     """True unless the other side's id of a transfer is given, and is another one.
 
-    Then a restored database has given one of the two ids out anew: the word is about a transfer that is no more.
+    Then a restored database has given one of the two ids out anew: the word is about a transfer that is no more. Of
+    what a disk carries we know no such id: the other side makes one each time that it begins to take the disk in.
     """
-    if other_id is None:
+    if other_id is None or is_carried(transfer):
         return True
     known = transfer.source_transfer_id if isinstance(transfer, IncomingTransfer) else transfer.remote_transfer_id
     return known == other_id
+
+
+def is_carried(transfer: IncomingTransfer | OutgoingTransfer) -> bool:
+    """True for an outgoing transfer whose bytes travel on a disk."""
+    return isinstance(transfer, OutgoingTransfer) and transfer.shipment_id is not None
 
 
 def find_incoming(keys: Iterable[int]) -> dict[int, IncomingTransfer]:

@@ -20,6 +20,7 @@ from network.providers.choice import PROVIDERS
 OPTIONS = (
     "provider_order",
     "ssh_hosts",
+    "globus_endpoints",
     "shared_directories",
     "batch_files",
     "files_per_run",
@@ -30,7 +31,9 @@ MOST_ENTRIES = 64
 MOST_BATCH_FILES = 10_000
 MOST_FILES = 2**31 - 1
 MOST_BYTES = 2**63 - 1
+WAYS = {"provider_order", "ssh_hosts", "globus_endpoints", "shared_directories"}
 _HOST = re.compile(r"[A-Za-z0-9_.@:][A-Za-z0-9_.@:-]{0,254}")
+_COLLECTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def set_sending_options(*, peer: Peer, actor: User | None, address: str = "", **changes: Any) -> bool:
@@ -44,7 +47,7 @@ def set_sending_options(*, peer: Peer, actor: User | None, address: str = "", **
     if not before:
         return False
     after: dict[str, Any] = {name: new[name] for name in before}
-    rests = {"provider_rests": {}} if {"provider_order", "ssh_hosts", "shared_directories"} & set(after) else {}
+    rests = {"provider_rests": {}} if WAYS & set(after) else {}
     with transaction.atomic():
         if not Peer.objects.filter(pk=peer.pk).update(**after, **rests):
             raise Conflict(f"Librarian {peer.name} was removed meanwhile.", remedy="Add it anew.")
@@ -68,6 +71,8 @@ def _checked(name: str, value: Any) -> Any:
         return _providers(value)
     if name == "ssh_hosts":
         return _hosts(value)
+    if name == "globus_endpoints":
+        return _collections(value)
     if name == "shared_directories":
         return _directories(value)
     if name == "rate_limit_bytes_per_second":
@@ -105,6 +110,17 @@ def _hosts(value: Any) -> list[str]:
                 "its configuration.",
             )
     return hosts
+
+
+def _collections(value: Any) -> list[str]:
+    collections = [entry.lower() for entry in _entries("globus_endpoints", value)]
+    for collection in collections:
+        if not _COLLECTION.fullmatch(collection):
+            raise InvalidRequest(
+                f"globus_endpoints: {collection[:80]!r} is not the id of a Globus collection.",
+                remedy="It is a UUID; the page of the collection at app.globus.org shows it.",
+            )
+    return list(dict.fromkeys(collections))
 
 
 def _directories(value: Any) -> list[str]:

@@ -14,9 +14,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from files.models import Upload
-from files.services.uploads import fail_upload, reserved_bytes_by_store, stage_clones
+from files.services.uploads import fail_upload, reserved_bytes_by_store, stage_clones, why_not_shared
 from hera_librarian.deletion import DeletionPolicy
-from hera_librarian.features import LOCAL, RSYNC
+from hera_librarian.features import GLOBUS, LOCAL, RSYNC
 from librarian.common import steps
 from librarian.common.bulk import bulk_insert
 from librarian.common.errors import ArchiveError, Conflict, LostRace, NoStore, StoreUnavailable
@@ -25,6 +25,7 @@ from librarian.common.models import Category, Severity
 from network.models import IncomingTransfer, Peer, TransferState
 from network.services.peering.naming import fix_site_name
 from network.services.receiving.offers import Known, Offer, Sender, is_same, is_silent, judge, look_up, read_offers
+from network.services.receiving.ways_in import why_no_way_in
 from network.services.transfers import fail_incoming
 from stores.models import Store
 
@@ -193,7 +194,7 @@ def _take(offers: Sequence[Offer], sender: Sender, *, is_partial: bool) -> Store
         if offer.older is not None:
             _supersede(offer.older)
     if is_partial:
-        offers = _fitting(offers)
+        offers = _fitting(offers, sender)
         if not offers:
             return None
     try:
@@ -202,6 +203,7 @@ def _take(offers: Sequence[Offer], sender: Sender, *, is_partial: bool) -> Store
             offers=[offer.for_staging(sender) for offer in offers],
             deletion_policy=int(DeletionPolicy.from_str(settings.LIBRARIAN_DELETION_POLICY_OF_RECEIVED)),
             private=_writes_alone(sender),
+            unsuited=lambda store: _unsuited(store, sender),
         )
     except (NoStore, StoreUnavailable) as error:
         if not is_partial:
@@ -223,11 +225,17 @@ def _take(offers: Sequence[Offer], sender: Sender, *, is_partial: bool) -> Store
     return store
 
 
-def _fitting(offers: Sequence[Offer]) -> list[Offer]:
+def _unsuited(store: Store, sender: Sender) -> str:
+    return why_not_shared(store) if sender.shares_a_disk else why_no_way_in(store, sender.features)
+
+
+def _fitting(offers: Sequence[Offer], sender: Sender) -> list[Offer]:
     """Those that fit on the store with most room, in their order; the others wait."""
     promised = reserved_bytes_by_store()
-    stores = Store.objects.taking_uploads().here()
-    room = max((store.usable_bytes - promised.get(store.pk, 0) for store in stores), default=0)
+    stores = [store for store in Store.objects.taking_uploads().here() if not _unsuited(store, sender)]
+    if not stores:
+        return list(offers)  # what each store lacks is said where room would be made
+    room = max(store.usable_bytes - promised.get(store.pk, 0) for store in stores)
     fitting: list[Offer] = []
     for offer in offers:
         if offer.needed_bytes < room:
@@ -240,7 +248,7 @@ def _fitting(offers: Sequence[Offer]) -> list[Offer]:
 
 def _writes_alone(sender: Sender) -> bool:
     """True if the sender's bytes can come by HTTP alone, so that nobody else needs to reach the staging area."""
-    return bool(sender.features) and not {LOCAL, RSYNC} & set(sender.features)
+    return bool(sender.features) and not {LOCAL, RSYNC, GLOBUS} & set(sender.features)
 
 
 def _transfer(offer: Offer, upload: Upload, sender: Sender) -> IncomingTransfer:

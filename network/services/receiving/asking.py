@@ -57,7 +57,8 @@ def _silent() -> QuerySet[IncomingTransfer]:
     """Transfers that wait for their sender's next word longer than LIBRARIAN_STALE_TRANSFER_SECONDS, and are due."""
     now = timezone.now()
     stale = Q(next_check_at__isnull=True, changed_at__lt=now - _patience())
-    return IncomingTransfer.objects.filter(stale | Q(next_check_at__lte=now), state__in=ASKABLE)
+    known_there = IncomingTransfer.objects.filter(source_transfer_id__gte=0)  # else a disk brings it without one
+    return known_there.filter(stale | Q(next_check_at__lte=now), state__in=ASKABLE)
 
 
 def _patience() -> timedelta:

@@ -52,13 +52,15 @@ class OfferedTwice(InvalidRequest):
 class Sender:
     """The account that offers, and whom we tell how it ended (empty: nobody).
 
-    `called` is what the sender calls itself; it is kept for people and opens nothing.
+    `called` is what the sender calls itself; it is kept for people and opens nothing. `shares_a_disk`: whatever its
+    features, it writes to the staging location by its path.
     """
 
     account: User
     peer_name: str
     called: str
     features: tuple[str, ...] = ()
+    shares_a_disk: bool = False
 
     @property
     def takes_parts(self) -> bool:
@@ -74,17 +76,19 @@ class Sender:
 def sender_of(
     account: User, *, is_admin: bool, called: str, uploader: str = "", features: Iterable[str] = ()
 ) -> Sender:
-    """Who offers. A `source` of another name than the account's counts for administrators alone, who carry disks.
+    """Who offers. A `source` of another name than the account's counts for people who carry disks: administrators, and
+    accounts that are no peer's. A peer's account speaks for its own site, whatever it says.
 
     Such a message names the site that wrote the manifest under `source` or, from the protocol's own command, under
     `uploader`: the first that is a peer is told (rule 11 of the wire reference).
     """
     known = tuple(feature for feature in FEATURES if feature in set(features))
     peer_name = account.username
-    if is_admin and called != account.username:
+    if called != account.username:
         names = (called, uploader, account.username)
         peers = set(Peer.objects.filter(name__in=names).values_list("name", flat=True))
-        peer_name = next((name for name in names if name in peers), "")
+        if is_admin or account.username not in peers:
+            peer_name = next((name for name in names if name in peers), "" if is_admin else account.username)
     return Sender(account=account, peer_name=peer_name, called=called, features=known)
 
 
@@ -205,7 +209,8 @@ def judge(offer: Offer, known: Known, sender: Sender) -> None:
                 continue
             offer.error = BeingReceived(f"{offer.name} is being received from {transfer.account_name}.")
         elif transfer.state == TransferState.STAGED:
-            offer.error = BeingReceived(f"{offer.name} has arrived and is being checked (transfer {transfer.pk}).")
+            said = f"{offer.name} has arrived and is being checked (transfer {transfer.pk})."
+            offer.error = BeingReceived(said, staged=True)
         elif is_repeated(offer, transfer):
             offer.again = transfer
         else:

@@ -64,13 +64,22 @@ def _report(peer: Peer | None, due: Sequence[IncomingTransfer]) -> dict[str, int
         return notes.wait(due, f"Librarian {peer.name} rests after failures in a row.").counts
     told = _Teller(peer, notes)
     completed = [each for each in due if each.state == TransferState.COMPLETED]
-    together = [each for each in completed if BATCH_COMPLETE in each.features]
-    alone = [each for each in completed if BATCH_COMPLETE not in each.features]
+    together = [each for each in completed if _compares(each, peer)]
+    alone = [each for each in completed if not _compares(each, peer)]
     given_up = [each for each in due if each.state != TransferState.COMPLETED]
     told.each(_batches(together), told.complete_many)
     told.each(_batches(given_up), told.fail_many)
     told.each([[each] for each in alone[:MOST_SINGLE_CALLS]], told.complete_one)
     return notes.counts
+
+
+def _compares(transfer: IncomingTransfer, peer: Peer) -> bool:
+    """True if the sender can compare what we read with what it sent.
+
+    Of a disk that a person took in, the person's program need not know what the site that packed it understands.
+    """
+    is_carried = transfer.account_name != peer.name
+    return BATCH_COMPLETE in transfer.features or (is_carried and BATCH_COMPLETE in peer.features)
 
 
 class _Notes:

@@ -50,7 +50,14 @@ SHARE_OF_BOX = 0.9
 NOTE_SECONDS = 10.0  # at most so long a file that arrived waits for the peer to be told
 REASON_CHARACTERS = 2_000
 # What one provider cannot do with a file, and another may.
-NOT_THIS_WAY = ("copy_not_on_this_machine", "destination_forbidden", "destination_refused")
+NOT_THIS_WAY = (
+    "copy_not_on_this_machine",
+    "copy_not_in_a_collection",
+    "destination_forbidden",
+    "destination_refused",
+)
+# A service that moves the bytes by itself is asked again after a tenth of the time that it has had, within these.
+ASK_AGAIN_SECONDS, LONGEST_UNASKED_SECONDS = 60.0, 300.0
 
 
 def send_batches(*, peer: str = "") -> dict[str, int]:
@@ -145,7 +152,7 @@ class _Courier:
         transfers = self._with_copies(list(self._ongoing(item).select_related("file", "instance__store")))
         while transfers:
             try:
-                provider, offer = choice.choose_provider(self.peer, item.offers)
+                provider, offer = self._at_work(item) or choice.choose_provider(self.peer, item.offers)
             except choice.NoProvider as why:
                 self._no_way(claim, why)
                 return
@@ -160,6 +167,10 @@ class _Courier:
             self._settle(claim, provider, ledger, was_stopped=was_stopped)
             return
         self._close(claim)
+
+    def _at_work(self, item: SendQueueItem) -> tuple[Provider, Offer] | None:
+        """Who has the batch under way: nobody else may write there until that is over."""
+        return choice.provider_at_work(item.provider, item.offers) if item.task_id else None
 
     def _ongoing(self, item: SendQueueItem) -> QuerySet[OutgoingTransfer]:
         return OutgoingTransfer.objects.filter(queue_item=item, state=TransferState.ONGOING).order_by("pk")
@@ -189,7 +200,12 @@ class _Courier:
         """Let a provider send, noting what arrives; what is left, and whether it was told to stop."""
         progress = Progress(claim, transfers, others_wait=self._others_wait)
         sending = Sending(
-            progress=progress.report, keep_going=progress.keep_going, deadline=self.deadline, pace=self.pace
+            progress=progress.report,
+            keep_going=progress.keep_going,
+            deadline=self.deadline,
+            pace=self.pace,
+            task_id=claim.item.task_id,
+            note_task=lambda task_id: claim.write(task_id=task_id),
         )
         ledger = _Ledger()
         parcels = [_parcel(each) for each in transfers]
@@ -208,6 +224,8 @@ class _Courier:
             for each in transfers:
                 if each.pk not in settled:
                     ledger.add(Outcome(each.pk, "provider_failed", storable(reason, REASON_CHARACTERS), passing=True))
+        if any(outcome.is_waiting for outcome in ledger.left.values()):
+            progress.flush()
         return ledger, not sending.goes_on()
 
     def _note(self, claim: BatchClaim, ledger: _Ledger) -> None:
@@ -252,7 +270,10 @@ class _Courier:
         worst = worst or next(iter(ledger.left.values()), None)
         why = worst or Outcome(0, "sending_stopped", f"The provider {provider.name} left files out.", passing=True)
         _say_why(passing, ledger)
-        if was_stopped:
+        under_way = next((outcome for outcome in ledger.left.values() if outcome.is_waiting), None)
+        if under_way is not None:
+            self._put_back(claim, under_way, timedelta(0) if was_stopped else _until_asked_again(claim.item))
+        elif was_stopped:
             self._put_back(claim, why, timedelta(0))
         elif why.code in NOT_THIS_WAY:
             self._change_provider(claim, provider, why)
@@ -313,6 +334,8 @@ class _Courier:
 
     def _close(self, claim: BatchClaim) -> None:
         claim.close(QueueState.SENT, sent_bytes=claim.item.size_bytes, code="", reason="", remedy="")
+        if (at_work := self._at_work(claim.item)) is not None:  # all of it was cancelled, or ended by the peer's word
+            at_work[0].abandon(claim.item.task_id)
         self.done["batches"] += 1
 
     def _fail(self, each: OutgoingTransfer, failure: Failure) -> None:
@@ -344,6 +367,12 @@ def _parcel(transfer: OutgoingTransfer) -> Parcel:
         kind="directory" if file.kind == FileKind.DIRECTORY else "flat",
         members=members_of_product(file) if file.kind == FileKind.DIRECTORY else (),
     )
+
+
+def _until_asked_again(item: SendQueueItem) -> timedelta:
+    """How long a batch that a service moves is left alone."""
+    had = (timezone.now() - (item.started_at or timezone.now())).total_seconds()
+    return timedelta(seconds=min(max(ASK_AGAIN_SECONDS, had / 10), LONGEST_UNASKED_SECONDS))
 
 
 def _say_why(transfers: Sequence[OutgoingTransfer], ledger: _Ledger) -> None:

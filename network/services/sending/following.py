@@ -160,11 +160,12 @@ def say_why_waiting(rows: QuerySet[OutgoingTransfer], problem: PeerProblem) -> N
 def _end_astray(peer_name: str) -> int:
     """Fail transfers that nothing carries on: being sent in no batch, or known to the peer before they were queued.
 
-    Between two steps of a healthy run there are none; what a crash or a hand in the database left is old.
+    What a disk carries is in no batch, and `network.services.shipping` follows it. Between two steps of a healthy run
+    there are none; what a crash or a hand in the database left is old.
     """
     before = timezone.now() - timedelta(seconds=settings.LIBRARIAN_STALE_TRANSFER_SECONDS)
     ended = [QueueState.SENT, QueueState.FAILED]
-    no_batch = Q(state=TransferState.ONGOING) & (Q(queue_item=None) | Q(queue_item__state__in=ended))
+    no_batch = Q(state=TransferState.ONGOING, shipment=None) & (Q(queue_item=None) | Q(queue_item__state__in=ended))
     half_offered = Q(state=TransferState.INITIATED, remote_transfer_id__isnull=False)
     astray = OutgoingTransfer.objects.live().filter(no_batch | half_offered, changed_at__lt=before)
     if peer_name:

@@ -13,7 +13,7 @@ from django.conf import settings
 from pydantic import TypeAdapter, ValidationError
 
 from files.models import File
-from hera_librarian.features import FEATURES, LOCAL, RSYNC, SSH_HOST
+from hera_librarian.features import FEATURES, GLOBUS, LOCAL, RSYNC, SSH_HOST
 from hera_librarian.models.clone import (
     CloneBatchInitiationRequest,
     CloneBatchInitiationRequestFileItem,
@@ -72,6 +72,8 @@ def features_for(peer: Peer) -> list[str]:
         left_out |= {RSYNC, SSH_HOST}
     if not peer.shared_directories:
         left_out.add(LOCAL)
+    if not peer.globus_endpoints or not settings.LIBRARIAN_GLOBUS_CLIENT_ID:
+        left_out.add(GLOBUS)
     return [feature for feature in FEATURES if feature not in left_out]
 
 

@@ -46,6 +46,11 @@ class Progress:
         if time.monotonic() - self._written >= WRITE_SECONDS:
             self._write()
 
+    def flush(self) -> None:
+        """Write what was reported since; the next run may be minutes away."""
+        if self._moved:
+            self._write()
+
     def keep_going(self) -> bool:
         """False once the batch is not ours any more, nobody wants it, or others have waited long enough."""
         now = time.monotonic()

@@ -95,6 +95,11 @@ def _report(transfer: IncomingTransfer, *, is_wanted: bool) -> dict[str, Any]:
         return {"report": ReportState.DONE}
     if not transfer.peer_name:
         return {"report": ReportState.GIVEN_UP, "report_problem": "Its sender is no Librarian that this site knows."}
+    if transfer.source_transfer_id < 0:
+        return {
+            "report": ReportState.GIVEN_UP,
+            "report_problem": "A disk brought it, without a transfer of its sender.",
+        }
     return {"report": ReportState.DUE, "next_report_at": _earliest_report(transfer)}
 
 

@@ -1,33 +1,7 @@
-"""When a file that did not get there is tried again."""
+"""When a file that did not get there is tried again, as everything is, and from when on people are told."""
 
-from datetime import timedelta
-from enum import Enum
+from librarian.common.retries import Retry, is_given_up, pause
 
-from django.conf import settings
+__all__ = ["INBOX_FROM_ATTEMPT", "Retry", "is_given_up", "pause"]
 
-LONGEST_SECONDS = 3600.0
 INBOX_FROM_ATTEMPT = 5
-
-
-class Retry(Enum):
-    """What kind of failure it was.
-
-    PASSING: the peer, a line or a store is away; tried again for ever, slower and slower.
-    AGAIN: the bytes did not survive the way; tried until LIBRARIAN_TRANSFER_ATTEMPTS attempts ended so.
-    NEVER: it would fail again; not before a person wants it.
-    """
-
-    PASSING = "passing"
-    AGAIN = "again"
-    NEVER = "never"
-
-
-def pause(attempt: int) -> timedelta:
-    """How long to wait after so many attempts (from 1): LIBRARIAN_RETRY_SECONDS, doubled each time, an hour at most."""
-    seconds = settings.LIBRARIAN_RETRY_SECONDS * 2 ** min(max(0, attempt - 1), 16)
-    return timedelta(seconds=min(LONGEST_SECONDS, seconds))
-
-
-def is_given_up(spoilt_attempts: int, retry: Retry) -> bool:
-    """True if nobody tries again by himself, after so many attempts that were spoilt and not only late."""
-    return retry is Retry.NEVER or (retry is Retry.AGAIN and spoilt_attempts >= settings.LIBRARIAN_TRANSFER_ATTEMPTS)

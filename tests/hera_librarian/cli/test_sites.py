@@ -231,8 +231,16 @@ def test_a_manifest_is_taken_in_from_the_disk_as_it_is_mounted_here(librarian, t
     with Foreign(answers) as server:
         ran = librarian(*words, more_connections=old_server(server))
         assert ran.out == "Successfully ingested 1/1 files, 0/1 already existed.\n", ran.err
-        assert server.asked[0].message["source"] == "source_librarian"
+        assert server.calls("clone/stage")[0].message["source"] == "source_librarian"
     assert (staging / "hello.txt").read_bytes() == b"hello\n"
+    # Offered again before it is taken in, the staged copy would be failed by such a server: nothing is offered.
+    with Foreign(answers) as server:
+        ran = librarian(*words, "--json", more_connections=old_server(server))
+        assert ran.records == [{"name": "2459122/hello.txt", "outcome": "new"}]  # another server has another journal
+        before = len(server.calls("clone/stage"))
+        ran = librarian(*words, "--json", more_connections=old_server(server))
+        assert (ran.code, ran.records) == (0, [{"name": "2459122/hello.txt", "outcome": "already here"}])
+        assert len(server.calls("clone/stage")) == before
     taken = answer({"reason": "File already exists on librarian.", "suggested_remedy": ""}, 409)
     with Foreign({"POST /api/v2/clone/stage": taken}) as server:
         ran = librarian(*words, "--json", more_connections=old_server(server))
