@@ -96,6 +96,17 @@ class ReadOnlyLevel(level_required(Level.READONLY)):
         return super().has_permission(request, view)
 
 
+class ReadByAllWrittenByAdmins:
+    """Mixed into views of resources that everybody reads and administrators change."""
+
+    request: Request
+
+    def get_permissions(self) -> list[BasePermission]:
+        if self.request is None or self.request.method in ("GET", "HEAD"):
+            return [ReadOnlyLevel()]
+        return [level_required(Level.ADMIN)()]
+
+
 def _holder(request: Request) -> str:
     what = "this token of" if isinstance(request.auth, ApiToken) else "the account"
     return f"{what} {request.user.username} has {level_of(request).name}"

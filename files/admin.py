@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts.addresses import client_address
+from files import admin_copies  # noqa: F401  it registers its pages
 from files.models import (
     CorruptInstance,
     File,

@@ -45,6 +45,16 @@ def state_sentence(state: str, *, local: list[str], remote: list[str]) -> str:
     }[CopyState(state)]
 
 
+def away_sentence(*, travelling: list[str], handed_over: list[str]) -> str:
+    """What is to be known of copies on disks that travel; empty when there is none."""
+    parts = []
+    if travelling:
+        parts.append(f"The copy on {_and(travelling)} is on a disk that travels, and may leave this site.")
+    if handed_over:
+        parts.append(f"A copy left this site with the disk {_and(handed_over)}, and cannot be read here.")
+    return " ".join(parts)
+
+
 def _and(names: list[str]) -> str:
     unique = list(dict.fromkeys(names))
     return f"{', '.join(unique[:-1])} and {unique[-1]}" if len(unique) > 1 else "".join(unique)

@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models import Count, QuerySet
 
 from files.copies import copy_state
-from files.labels import CONDITIONS, COPY_STATES, PRESENCES, state_sentence
-from files.models import File, FileEvent, Instance, RemoteInstance
+from files.labels import CONDITIONS, COPY_STATES, PRESENCES, away_sentence, state_sentence
+from files.models import File, FileEvent, Instance, Presence, RemoteInstance
 from librarian.common.badges import Badge
 from librarian.common.pages import export_time
 
@@ -77,6 +77,7 @@ class Whereabouts:
 
     badge: Badge
     sentence: str
+    away: str
     copies: list[CopyHere]
     remote: list[RemoteInstance]
     present_count: int
@@ -93,6 +94,10 @@ def whereabouts(file: File) -> Whereabouts:
         COPY_STATES[state],
         state_sentence(
             state, local=[instance.store.name for instance in present], remote=[row.peer_name for row in remote]
+        ),
+        away_sentence(
+            travelling=[instance.store.name for instance in present if instance.store.travelling],
+            handed_over=[row.store.name for row in instances if row.presence == Presence.HANDED_OVER],
         ),
         [CopyHere(instance) for instance in instances],
         remote,

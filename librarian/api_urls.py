@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api import v3 as accounts_v3
 from accounts.api import wire as accounts_wire
+from files.api import copies as copies_v3
 from files.api import v3 as files_v3
 from files.api import wire as files_wire
 from files.api import wire_search
@@ -19,9 +20,11 @@ from librarian.operations import api as operations_v3
 from librarian.operations import openapi
 from librarian.operations import wire as operations_wire
 from librarian.operations.site import SiteFacts
+from network.api import orders as orders_v3
+from network.api import shipments as shipments_v3
 from network.api import v3 as network_v3
 from network.api import wire as network_wire
-from network.api import wire_checkin, wire_clone, wire_instances, wire_offers
+from network.api import wire_checkin, wire_clone, wire_instances, wire_manifest, wire_offers
 from network.api.pairing import Pairing, PairingCheck
 from stores import api as stores_v3
 from stores import wire as stores_wire
@@ -53,6 +56,7 @@ wire = [
     # Stores and copies.
     path("admin/stores/list", stores_wire.ListStores.as_view()),
     path("admin/stores/state_change", stores_wire.ChangeStoreState.as_view()),
+    path("admin/stores/manifest", wire_manifest.StoreManifest.as_view()),
     path("admin/instance/delete_local", files_wire.DeleteLocalInstance.as_view()),
     # Files from site to site: the sender's calls, the receiver's, and both sides' on where transfers stand.
     path("clone/stage", wire_offers.StageClone.as_view()),
@@ -96,6 +100,15 @@ resources = [
     # Stores.
     path("stores/", stores_v3.StoreList.as_view(), name="v3-stores"),
     path("stores/<str:name>/", stores_v3.StoreDetail.as_view(), name="v3-store"),
+    path("store-copies/", copies_v3.StoreCopyList.as_view(), name="v3-store-copies"),
+    path("store-copies/<int:pk>/", copies_v3.StoreCopyDetail.as_view(), name="v3-store-copy"),
+    path("store-copies/<int:pk>/retry/", copies_v3.StoreCopyRetry.as_view(), name="v3-store-copy-retry"),
+    path("store-copies/<int:pk>/cancel/", copies_v3.StoreCopyCancel.as_view(), name="v3-store-copy-cancel"),
+    path("offloads/", copies_v3.OffloadList.as_view(), name="v3-offloads"),
+    path("offloads/<int:pk>/", copies_v3.OffloadDetail.as_view(), name="v3-offload"),
+    path("offloads/<int:pk>/pause/", copies_v3.OffloadPause.as_view(), name="v3-offload-pause"),
+    path("offloads/<int:pk>/resume/", copies_v3.OffloadResume.as_view(), name="v3-offload-resume"),
+    path("offloads/<int:pk>/stop/", copies_v3.OffloadStop.as_view(), name="v3-offload-stop"),
     # Two sites that make each other known. The first is opened by an invitation, not by an account.
     path("pairing/", Pairing.as_view(), name="v3-pairing"),
     path("pairing/check/", PairingCheck.as_view(), name="v3-pairing-check"),
@@ -111,8 +124,16 @@ resources = [
     path("transfers/incoming/<int:pk>/", network_v3.IncomingDetail.as_view(), name="v3-incoming-transfer"),
     path("transfers/incoming/<int:pk>/cancel/", network_v3.IncomingCancel.as_view(), name="v3-incoming-cancel"),
     path("remote-instances/", network_v3.RemoteInstanceList.as_view(), name="v3-remote-instances"),
-    path("standing-orders/", network_v3.OrderList.as_view(), name="v3-orders"),
-    path("standing-orders/<int:pk>/", network_v3.OrderDetail.as_view(), name="v3-order"),
+    path("standing-orders/", orders_v3.OrderList.as_view(), name="v3-orders"),
+    path("standing-orders/<int:pk>/", orders_v3.OrderDetail.as_view(), name="v3-order"),
+    # Disks that are carried to other sites.
+    path("shipments/", shipments_v3.ShipmentList.as_view(), name="v3-shipments"),
+    path("shipments/<int:pk>/", shipments_v3.ShipmentDetail.as_view(), name="v3-shipment"),
+    path("shipments/<int:pk>/contents/", shipments_v3.ShipmentContents.as_view(), name="v3-shipment-contents"),
+    path("shipments/<int:pk>/hand-over/", shipments_v3.ShipmentHandOver.as_view(), name="v3-shipment-hand-over"),
+    path("shipments/<int:pk>/received/", shipments_v3.ShipmentReceived.as_view(), name="v3-shipment-received"),
+    path("shipments/<int:pk>/note/", shipments_v3.ShipmentNote.as_view(), name="v3-shipment-note"),
+    path("shipments/<int:pk>/lost/", shipments_v3.ShipmentLost.as_view(), name="v3-shipment-lost"),
     # Accounts.
     path("", include(accounts_router.urls)),
     # How the site is doing.

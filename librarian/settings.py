@@ -39,6 +39,16 @@ LIBRARIAN_COMMIT_WAIT_SECONDS = env.float("LIBRARIAN_COMMIT_WAIT_SECONDS", 3600.
 
 LIBRARIAN_PUBLIC_URL = env.str("LIBRARIAN_PUBLIC_URL", "")  # where other sites reach this one; empty: as it was asked
 LIBRARIAN_SSH_CONFIG = env.str("LIBRARIAN_SSH_CONFIG", "")  # another than the system's and the user's own
+LIBRARIAN_GLOBUS_CLIENT_ID = env.str("LIBRARIAN_GLOBUS_CLIENT_ID", "")  # empty: Globus is not used
+LIBRARIAN_GLOBUS_NATIVE_APP = env.bool("LIBRARIAN_GLOBUS_NATIVE_APP", False)
+LIBRARIAN_GLOBUS_SECRET_FILE = env.str("LIBRARIAN_GLOBUS_SECRET_FILE", "")
+LIBRARIAN_GLOBUS_ENDPOINT = env.str("LIBRARIAN_GLOBUS_ENDPOINT", "").lower()  # of stores that name no collection
+LIBRARIAN_GLOBUS_ROOT = env.str("LIBRARIAN_GLOBUS_ROOT", "")  # what the collection shows as /
+LIBRARIAN_GLOBUS_ENCRYPT = env.bool("LIBRARIAN_GLOBUS_ENCRYPT", True)
+LIBRARIAN_GLOBUS_TASKS = env.int("LIBRARIAN_GLOBUS_TASKS", 3)  # Globus works on 3 of a user at a time
+LIBRARIAN_GLOBUS_ENVIRONMENT = env.str("LIBRARIAN_GLOBUS_ENVIRONMENT", "")  # another than production
+LIBRARIAN_GLOBUS_AUTH_URL = env.str("LIBRARIAN_GLOBUS_AUTH_URL", "")  # another than that of the environment
+LIBRARIAN_GLOBUS_TRANSFER_URL = env.str("LIBRARIAN_GLOBUS_TRANSFER_URL", "")
 LIBRARIAN_TRANSFER_ATTEMPTS = env.int("LIBRARIAN_TRANSFER_ATTEMPTS", 5)
 LIBRARIAN_RETRY_SECONDS = env.float("LIBRARIAN_RETRY_SECONDS", 30.0)  # after a first failure; doubled by each further
 LIBRARIAN_HTTP_STREAMS = env.int("LIBRARIAN_HTTP_STREAMS", 4)
@@ -257,6 +267,10 @@ SPECTACULAR_SETTINGS = {
         "StoreKind": "stores.models.Store.Kind",
         "AccountKind": "accounts.models.User.Kind",
         "AuthLevel": "accounts.levels.Level",
+        "UploadState": "files.models.upload.UploadState",
+        "CopyState": "files.models.store_copy.CopyState",
+        "OffloadState": "files.models.offload.OffloadState",
+        "ShipmentState": "network.models.shipment.ShipmentState",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -2,16 +2,16 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from accounts import views as accounts
 from accounts.forms import LoginForm
-from files.views import archive, file, search, upload
+from files.views import archive, copies, file, offloads, search, upload
 from librarian.dashboard import views as dashboard
 from librarian.operations import health
 from librarian.operations import views as operations
-from network.views import orders, peers, transfers
+from network.views import disks, orders, peers, transfers
 from stores import views as stores
 
 login = LoginView.as_view(
@@ -33,6 +33,16 @@ urlpatterns = [
     path("file/<path:name>", file.file, name="file"),
     path("stores/", stores.stores, name="stores"),
     path("stores/<str:name>/", stores.store, name="store"),
+    path("copies/", copies.copies, name="copies"),
+    path("copies/want", copies.want, name="want-copy"),
+    path("copies/<int:pk>/retry", copies.retry, name="retry-copy"),
+    path("copies/<int:pk>/cancel", copies.cancel, name="cancel-copy"),
+    path("offloads/", offloads.offloads, name="offloads"),
+    path("offloads/new", offloads.new_offload, name="new-offload"),
+    path("offloads/<int:pk>/", offloads.offload, name="offload"),
+    re_path(
+        r"^offloads/(?P<pk>[0-9]{1,9})/(?P<act>pause|resume|stop)\Z", offloads.change_offload, name="change-offload"
+    ),
     path("network/", peers.network, name="network"),
     path("network/<str:name>/", peers.peer, name="network-peer"),
     path("network/<str:name>/switch", peers.switch_peer, name="switch-peer"),
@@ -49,6 +59,12 @@ urlpatterns = [
     path("standing-orders/<int:pk>/", orders.order, name="order"),
     path("standing-orders/<int:pk>/switch", orders.switch_order, name="switch-order"),
     path("standing-orders/<int:pk>/remove", orders.forget_order, name="forget-order"),
+    path("disks/", disks.disks, name="disks"),
+    path("disks/pack", disks.pack_disk, name="pack-disk"),
+    path("disks/<int:pk>/", disks.disk, name="disk"),
+    path("disks/<int:pk>/manifest", disks.manifest, name="disk-manifest"),
+    path("disks/<int:pk>/lost", disks.lose_disk, name="lose-disk"),
+    re_path(r"^disks/(?P<pk>[0-9]{1,9})/(?P<step>hand-over|received|note)\Z", disks.enter_step, name="disk-step"),
     path("errors/", operations.errors, name="errors"),
     path("errors/<int:pk>/", operations.error, name="error"),
     path("errors/<int:pk>/clear", operations.clear_error, name="clear-error"),

@@ -12,7 +12,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.addresses import client_address
 from librarian.common.errors import ArchiveError
-from network import admin_orders, admin_pairing, admin_transfers, services  # noqa: F401  they register their pages
+from network import (  # they register their pages
+    admin_orders,  # noqa: F401
+    admin_pairing,
+    admin_shipments,  # noqa: F401
+    admin_transfers,  # noqa: F401
+    services,
+)
 from network.admin_forms import PeerForm
 from network.models import OutgoingTransfer, Peer
 from network.queries import STATES, state_of

@@ -11,7 +11,8 @@ from network.models import Peer
 from network.services import Connection
 from network.services.peering.sending_options import OPTIONS, check_sending_options
 
-LISTS = ("provider_order", "ssh_hosts", "shared_directories")
+WORDS = ("provider_order", "ssh_hosts", "globus_endpoints")
+LISTS = (*WORDS, "shared_directories")
 
 
 class PeerForm(forms.ModelForm):
@@ -39,7 +40,8 @@ class PeerForm(forms.ModelForm):
     provider_order = forms.CharField(
         required=False,
         label="Ways to try",
-        help_text="local, rsync, http: those that may be used, the best first. Empty: all of them in this order.",
+        help_text="local, rsync, globus, http: those that may be used, the best first. Empty: all of them in this "
+        "order.",
     )
     ssh_hosts = forms.CharField(
         required=False,
@@ -47,6 +49,13 @@ class PeerForm(forms.ModelForm):
         label="SSH hosts",
         help_text="For rsync: hosts, or user@host, that the other site may name, one on each line, as in the ssh "
         "configuration of the account that this server runs as. Empty: rsync is not used.",
+    )
+    globus_endpoints = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 60}),
+        label="Globus collections",
+        help_text="For globus: ids of the collections that the other site may name, one on each line. Empty: globus is "
+        "not used.",
     )
     shared_directories = forms.CharField(
         required=False,
@@ -115,7 +124,7 @@ class PeerForm(forms.ModelForm):
 
 def _options(typed: dict[str, Any]) -> dict[str, Any]:
     """What was typed, as the service takes it. An amount that was left out stays as it is."""
-    lists = {name: typed[name].replace(",", " ").split() for name in ("provider_order", "ssh_hosts")}
+    lists = {name: typed[name].replace(",", " ").split() for name in WORDS}
     lists["shared_directories"] = [line.strip() for line in typed["shared_directories"].splitlines() if line.strip()]
     amounts = ("batch_files", "files_per_run", "batches_in_flight")
     given = {name: typed[name] for name in amounts if typed[name] is not None}

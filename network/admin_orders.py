@@ -10,10 +10,12 @@ from django.http import HttpRequest
 from accounts.addresses import client_address
 from accounts.models import User
 from librarian.common.errors import ArchiveError
-from network.models import Peer, StandingOrder
+from network.forms import clean_destination, peer_choices
+from network.models import OrderWay, StandingOrder
 from network.services.sending.orders import add_order, edit_order, remove_order, set_order_enabled
+from stores.forms import TargetsField
 
-FIELDS = ["name", "search", "peer_name", "priority", "enabled"]
+FIELDS = ["name", "search", "way", "peer_name", "targets", "switch_off_full_stores", "priority", "enabled"]
 
 
 class OrderForm(forms.ModelForm):
@@ -22,23 +24,34 @@ class OrderForm(forms.ModelForm):
     actor: User | None = None
     address = ""
 
+    targets = TargetsField(
+        label="Stores",
+        required=False,
+        help_text="Filled in this order. Not for an order over the network; disks that travel for one that is carried.",
+    )
+
     class Meta:
         model = StandingOrder
         fields = FIELDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        order = self.instance if self.instance.pk else None
         self.fields["peer_name"] = forms.ChoiceField(
-            label="Librarian", choices=self._peers, help_text="Matching files are sent there."
+            label="Librarian",
+            required=False,
+            choices=[("", "none: copies to stores of ours"), *peer_choices(order)],
+            help_text="Matching files are for this site. An order to stores of ours has none.",
         )
+        self.fields["targets"].offer_all()
+        self.fields["way"].required = False
         self.fields["search"].widget.attrs["spellcheck"] = "false"
 
-    def _peers(self) -> list[tuple[str, str]]:
-        """The peers there are, and the one that the order names though it was removed."""
-        names = list(Peer.objects.order_by("name").values_list("name", flat=True))
-        own = self.instance.peer_name
-        gone = [(own, f"{own} (not known here at present)")] if own and own not in names else []
-        return [*gone, *((name, name) for name in names)]
+    def clean_way(self) -> str:
+        return self.cleaned_data["way"] or OrderWay.PUSH
+
+    def clean(self) -> dict[str, Any]:
+        return clean_destination(self, super().clean() or self.cleaned_data)
 
     def _post_clean(self) -> None:
         """Save here, not later: what the service refuses belongs beside the fields."""
@@ -63,8 +76,8 @@ class OrderForm(forms.ModelForm):
 class StandingOrderAdmin(admin.ModelAdmin):
     """What is sent to whom for as long as it stands. Orders name peers, and wait for one that was removed."""
 
-    list_display = ["name", "peer_name", "enabled", "priority", "last_run_at", "problem", "created_by"]
-    list_filter = ["enabled", "peer_name"]
+    list_display = ["name", "way", "peer_name", "enabled", "priority", "last_run_at", "problem", "created_by"]
+    list_filter = ["enabled", "way", "peer_name"]
     search_fields = ["name", "search"]
     readonly_fields = ["created_by", "created_at", "last_run_at", "problem"]
     actions = ["switch_on", "switch_off"]

@@ -15,9 +15,9 @@ from django.template.response import TemplateResponse
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.addresses import client_address
+from accounts.admin_acts import ActsAdmin
 from accounts.models import Invitation
 from librarian.common.errors import ArchiveError
-from network.admin_transfers import ActsAdmin
 from network.models import Peer
 from network.services.peering.connections import address_notes
 from network.services.peering.inviting import LONGEST_MINUTES, withdraw_invitation

@@ -1,35 +1,14 @@
 """Staff pages of what is on its way: looked at, tried again, given up; machines write it."""
 
-from collections.abc import Callable
-from typing import Any
-
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.addresses import client_address
-from librarian.common.admin import ReadOnlyAdmin
-from librarian.common.errors import ArchiveError
+from accounts.admin_acts import ActsAdmin
 from network.models import IncomingTransfer, OutgoingTransfer, SendQueueItem
 from network.services.sending.batches import cancel_batch, send_batch_now
 from network.services.sending.wanted import cancel_transfer, retry_transfer
-
-
-class ActsAdmin(ReadOnlyAdmin):
-    """Read-only rows with actions that say what they did, and why not of those where they could not."""
-
-    def each(self, request: HttpRequest, rows: QuerySet[Any], act: Callable[..., object], *, done: str) -> None:
-        """Run an act on each row; what one refuses does not stop the others."""
-        count = 0
-        for row in rows:
-            try:
-                act(row, actor=request.user, address=client_address(request) or "")
-                count += 1
-            except ArchiveError as problem:
-                self.message_user(request, f"{row}: {problem.reason} {problem.suggested_remedy}", messages.ERROR)
-        if count:
-            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
 
 
 @admin.register(OutgoingTransfer)

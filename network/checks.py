@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError
 
 from librarian.common.errors import Misconfigured
@@ -30,3 +31,12 @@ def check_site_name(app_configs: Any = None, databases: Any = None, **kwargs: An
     except DatabaseError:  # not migrated: no peer either
         return []
     return []
+
+
+def check_globus(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Globus, where it is set up, can be used. A warning: its secret need lie only where jobs run."""
+    from network.providers.globus_account import configuration_problem
+
+    if not settings.LIBRARIAN_GLOBUS_CLIENT_ID or (problem := configuration_problem()) is None:
+        return []
+    return [Warning(problem, hint="See docs/network.md, Set up Globus.", id="network.W001")]

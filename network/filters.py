@@ -6,7 +6,16 @@ from files.filters import FiledNameFilter, LikeFilter
 from files.lookups import check_like, escape_like, shell_to_like
 from files.models import RemoteInstance
 from librarian.common.filters import ArchiveFilterSet, OneOfFilter, TextFilter, TimeFilter, YesNoFilter
-from network.models import GIVEN_UP, LIVE, IncomingTransfer, OutgoingTransfer, Peer, StandingOrder, TransferState
+from network.models import (
+    GIVEN_UP,
+    LIVE,
+    IncomingTransfer,
+    OrderWay,
+    OutgoingTransfer,
+    Peer,
+    StandingOrder,
+    TransferState,
+)
 from network.rows import DIRECTIONS
 
 _TIME = "(ISO 8601 or Julian Date, UTC)."
@@ -148,9 +157,10 @@ class RemoteInstanceFilterSet(ArchiveFilterSet):
 
 
 class StandingOrderFilterSet(ArchiveFilterSet):
-    """Standing orders by name, destination and switch."""
+    """Standing orders by name, way, destination and switch."""
 
     name = TextFilter("name", max_length=64, help_text="The order of this name.")
+    way = OneOfFilter(field_name="way", choices=OrderWay.choices, help_text="How it brings files there.")
     peer = TextFilter("peer_name", max_length=64, help_text="To the peer of this name.")
     enabled = YesNoFilter("enabled", help_text="Switched on by a person.")
 

@@ -3,16 +3,10 @@
 A sentence says what is waited for, since when is in the row, `next_at` when it goes on, `who` can mend it.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from django.utils import timezone
 
-from librarian.common.badges import Badge
+from librarian.common.badges import ADMINS, Badge, Standing
 from network.models import GIVEN_UP, IncomingTransfer, OutgoingTransfer, Peer, QueueState, ReportState, TransferState
-
-ADMINS = "an administrator of this site"
-ITSELF = "nobody: it goes on by itself"
 
 OUTGOING: dict[str, Badge] = {
     TransferState.INITIATED: Badge("waiting", "quiet", "Chosen, and not sent yet."),
@@ -30,6 +24,7 @@ INCOMING: dict[str, Badge] = {
     TransferState.FAILED: Badge("failed", "bad", "It was not taken in; the reason stands beside it."),
     TransferState.CANCELLED: Badge("cancelled", "quiet", "Given up."),
 }
+CARRIED = Badge("carried", "note", "On a disk that travels; its passport says where that is.")
 TRIED_AGAIN = Badge("tried again", "warn", "It failed, and is tried again by itself.")
 REPLACED = Badge("replaced", "quiet", "It failed; a later attempt took its place.")
 
@@ -48,21 +43,14 @@ REPORTS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a transfer waits for: in a sentence, when it goes on by itself, and who can mend it."""
-
-    sentence: str
-    next_at: datetime | None = None
-    who: str = ITSELF
-
-
 def outgoing_badge(transfer: OutgoingTransfer) -> Badge:
     """The state of a transfer to a peer; one that failed says whether it is tried again."""
     if transfer.state == TransferState.FAILED and not transfer.is_latest:
         return REPLACED
     if transfer.state == TransferState.FAILED and transfer.next_try_at is not None:
         return TRIED_AGAIN
+    if transfer.state == TransferState.ONGOING and transfer.shipment_id:
+        return CARRIED
     return OUTGOING[transfer.state]
 
 
@@ -75,6 +63,9 @@ def outgoing_standing(transfer: OutgoingTransfer, peer: Peer | None) -> Standing
         return _given_up(transfer)
     if transfer.state == TransferState.STAGED:
         return Standing(f"All bytes are at {name}, which reads them back.", transfer.next_check_at)
+    if transfer.shipment_id:
+        who = f"the people at {name}, by ingesting the manifest of the disk"
+        return Standing(f"It is carried to {name} on a disk, with passport {transfer.shipment_id}.", who=who)
     return _hindrance(name, peer) or _on_its_way(transfer)
 
 

@@ -16,13 +16,14 @@ from files.models import File, Instance, RemoteInstance
 from files.search import InvalidSearch, compile_search
 from librarian.common.badges import Badge
 from librarian.common.errors import ArchiveError
-from librarian.common.listing import COUNT_CEILING, count_cheaply, remembered
+from librarian.common.listing import COUNT_CEILING, remembered
 from network.labels import PEERS as STATES
 from network.labels import is_resting
 from network.models import (
     GIVEN_UP,
     LIVE,
     IncomingTransfer,
+    OrderWay,
     OutgoingTransfer,
     Peer,
     QueueState,
@@ -176,7 +177,8 @@ def peer_views(peers: QuerySet[Peer] | None = None) -> list[PeerView]:
     for order in StandingOrder.objects.filter(peer_name__in=views):
         views[order.peer_name].orders.append(order)
     for name, view in views.items():
-        view.lag = lag_of([order for order in view.orders if order.enabled], name)
+        pushing = [order for order in view.orders if order.enabled and order.way == OrderWay.PUSH]
+        view.lag = lag_of(pushing, name)
     return list(views.values())
 
 
@@ -242,7 +244,7 @@ def peers_in_trouble() -> list[Peer]:
 def peers_behind(since: datetime) -> list[tuple[str, Lag]]:
     """Names of peers for which a file of an order has waited since before a time, and how far behind each is."""
     orders: dict[str, list[StandingOrder]] = {}
-    for order in StandingOrder.objects.active().exclude(peer_name="").order_by("peer_name"):
+    for order in StandingOrder.objects.active().pushing().order_by("peer_name"):
         orders.setdefault(order.peer_name, []).append(order)
     lags = [(name, lag_of(rows, name)) for name, rows in orders.items()]
     return [(name, lag) for name, lag in lags if lag.oldest_at is not None and lag.oldest_at < since]
@@ -272,51 +274,3 @@ def outgoing_for_list() -> QuerySet[OutgoingTransfer]:
 def incoming_for_list() -> QuerySet[IncomingTransfer]:
     """Transfers from other sites with what a row about them shows."""
     return IncomingTransfer.objects.select_related("file", "upload")
-
-
-# --- Orders -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """A standing order with what it has still to do; `problem` when its search is not understood."""
-
-    order: StandingOrder
-    has_peer: bool
-    missing: Lag | None
-    problem: str
-
-
-def order_views(orders: Iterable[StandingOrder]) -> list[OrderView]:
-    """Orders with the number of files that they want somewhere and that are not there."""
-    names = set(Peer.objects.values_list("name", flat=True))
-    return [_order_view(order, order.peer_name in names) for order in orders]
-
-
-def _order_view(order: StandingOrder, has_peer: bool) -> OrderView:
-    try:
-        compile_search(order.search)
-    except InvalidSearch as problem:
-        return OrderView(order, has_peer, None, f"{problem.reason} {problem.suggested_remedy}")
-    missing = lag_of([order], order.peer_name) if order.peer_name else None
-    return OrderView(order, has_peer, missing, order.problem)
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Files that a search finds now, and how many of them are not known to be at a peer."""
-
-    count: int
-    is_more: bool
-    missing: Lag | None
-
-
-def matches_of(search: str, peer_name: str = "") -> Matches:
-    """What a standing order with this search would send to the peer. Raises InvalidSearch."""
-    condition = compile_search(search)
-    number, is_more = count_cheaply(File.objects.filter(condition))
-    missing = None
-    if peer_name:
-        behind, is_more_behind = count_cheaply(missing_at(peer_name, condition))
-        missing = Lag(behind, is_more_behind, None)
-    return Matches(number, is_more, missing)

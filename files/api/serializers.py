@@ -20,7 +20,8 @@ class InstanceSerializer(serializers.ModelSerializer):
     store = serializers.CharField(source="store.name", help_text="Name of the store.")
     path = serializers.CharField(help_text="Place on the store, relative to its root.")
     location = serializers.SerializerMethodField(
-        help_text="Address for programs that share the store's disk (an absolute path on posix); empty if it has none."
+        help_text="Address for people and other programs: the absolute path on a store that is a directory of the "
+        "server, host:/path on one reached by SSH, s3://bucket/key in a bucket; empty if it has none."
     )
     size_bytes = serializers.IntegerField(source="file.size_bytes", help_text="Size of the file, bytes.")
     presence = serializers.ChoiceField(Presence.choices, help_text="Where the copy stands; only present ones are read.")

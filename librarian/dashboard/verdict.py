@@ -1,4 +1,4 @@
-"""Is the night safe? One answer out of stores, jobs, errors, deliveries and peers, with the reason for each doubt."""
+"""Is the night safe? One answer out of stores, jobs, errors, deliveries, peers and disks, with why it is in doubt."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ from typing import Literal
 from django.urls import reverse
 from django.utils import timezone
 
-from files.models import CorruptInstance, Upload
+from files.models import CopyState, CorruptInstance, Offload, OffloadState, StoreCopy, Upload
 from librarian.common.badges import Badge
 from librarian.common.errors import StoreUnavailable
 from librarian.common.models import JobRun, Severity
 from librarian.common.templatetags.units import duration
 from librarian.common.timetable import overdue_since
 from librarian.operations.queries import open_error_counts
+from network.disk_queries import overdue_shipments
 from network.queries import count_given_up, peers_behind, peers_in_trouble
 from stores.models import Store
 from stores.queries import is_full
@@ -70,6 +71,7 @@ def judge(stores: list[Store], now: datetime | None = None) -> Verdict:
         *_about_jobs(now),
         *_about_deliveries(now),
         *_about_network(now),
+        *_about_moves(now),
     ]
     return Verdict(sorted(reasons, key=lambda reason: reason.weight != "act"))
 
@@ -180,6 +182,34 @@ def _about_network(now: datetime) -> Iterator[Reason]:
             f"{_count(given_up, 'file', 'files')} did not get to another site, and nobody tries again.",
             "Each says what mends it; retry it then.",
             f"{reverse('transfers')}?direction=out&state=failed&given_up=true",
+        )
+
+
+def _about_moves(now: datetime) -> Iterator[Reason]:
+    """Copies that failed, stores that cannot be emptied, disks of which nothing is heard."""
+    failed = StoreCopy.objects.filter(state=CopyState.FAILED).count()
+    if failed:
+        yield Reason(
+            "watch",
+            f"{_count(failed, 'copy', 'copies')} to a store of ours failed, and nobody tries again.",
+            "Each says what mends it; retry it then.",
+            f"{reverse('copies')}?state=failed",
+        )
+    for offload in Offload.objects.filter(state=OffloadState.RUNNING).exclude(problem="").select_related("store"):
+        what = "drained" if offload.drains else "emptied"
+        yield Reason(
+            "watch",
+            f"The store {offload.store.name} is being {what}, and it does not get on: {offload.problem}",
+            "Its page lists what is left.",
+            reverse("offload", args=[offload.pk]),
+        )
+    for shipment in overdue_shipments():
+        to = f" for {shipment.peer_name}" if shipment.peer_name else ""
+        yield Reason(
+            "watch",
+            f"Nothing was heard of the disk {shipment.store.name}{to} for {duration(now - shipment.changed_at)}.",
+            "Ask where it is; its passport says who had it last, and what to do if it is lost.",
+            reverse("disk", args=[shipment.pk]),
         )
 
 

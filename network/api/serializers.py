@@ -1,4 +1,4 @@
-"""What version 3 says of peers, transfers, copies at peers and standing orders. Times are ISO 8601 in UTC."""
+"""What version 3 says of peers, transfers and copies at peers. Times are ISO 8601 in UTC."""
 
 from typing import Any
 
@@ -7,11 +7,9 @@ from rest_framework import serializers
 from accounts.levels import Level
 from accounts.permissions import level_of
 from files.models import RemoteInstance
-from files.search import EVERY_FILE
-from network.models import IncomingTransfer, OutgoingTransfer, Peer, ReportState, StandingOrder, TransferState
+from network.models import IncomingTransfer, OutgoingTransfer, Peer, ReportState, TransferState
 from network.queries import STATES, state_of
 from network.rows import DIRECTIONS, TransferRow, row_of
-from network.services.sending.orders import LARGEST_PRIORITY, LONGEST_NAME
 
 
 class PeerSerializer(serializers.ModelSerializer):
@@ -165,6 +163,9 @@ class OutgoingTransferSerializer(TransferSerializer):
     provider = serializers.CharField(
         source="transfer.queue_item.provider", default="", help_text="Way by which its bytes go; empty: not begun."
     )
+    shipment = serializers.IntegerField(
+        source="transfer.shipment_id", allow_null=True, help_text="Id of the disk's trip that carries it; null: none."
+    )
     remote_transfer_id = serializers.IntegerField(
         source="transfer.remote_transfer_id", allow_null=True, help_text="Id of the peer's transfer; null: not offered."
     )
@@ -240,89 +241,3 @@ class CopyAtPeerSerializer(serializers.ModelSerializer):
         model = RemoteInstance
         fields = ["id", "file", "peer", "peer_store_id", "sender", "copied_at", "confirmed_at"]
         read_only_fields = fields
-
-
-class StandingOrderSerializer(serializers.ModelSerializer):
-    """What is to be sent where, for as long as it stands."""
-
-    id = serializers.IntegerField(help_text="Id of the order.")
-    name = serializers.CharField(help_text="For people; unique.")
-    search = serializers.CharField(help_text="Files to send, in the JSON search language.")
-    peer = serializers.CharField(source="peer_name", help_text="Name of the peer; empty for an order to a store.")
-    store = serializers.CharField(
-        source="store.name", default=None, help_text="Name of the store; null for an order to a peer."
-    )
-    enabled = serializers.BooleanField(help_text="Switched on by a person.")
-    priority = serializers.IntegerField(help_text="Files of a higher number are sent first.")
-    created_by = serializers.CharField(help_text="Who gave it; empty for a command.")
-    created_at = serializers.DateTimeField(help_text="When it was given.")
-    last_run_at = serializers.DateTimeField(allow_null=True, help_text="When files were last chosen; null: not yet.")
-    problem = serializers.CharField(help_text="Why its latest run chose nothing; may be empty.")
-
-    class Meta:
-        model = StandingOrder
-        fields = [
-            "id",
-            "name",
-            "search",
-            "peer",
-            "store",
-            "enabled",
-            "priority",
-            "created_by",
-            "created_at",
-            "last_run_at",
-            "problem",
-        ]
-        read_only_fields = fields
-
-
-class _Strict(serializers.Serializer):
-    """Refuses fields that mean nothing."""
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        values = super().to_internal_value(data)
-        if unknown := sorted(set(data) - set(self.fields)):
-            known = ", ".join(self.fields)
-            raise serializers.ValidationError({unknown[0]: f"There is no such field; known are {known}."})
-        return values
-
-
-class OrderChangesSerializer(_Strict):
-    """Changes of a standing order; what is left out stays."""
-
-    name = serializers.CharField(required=False, max_length=LONGEST_NAME, help_text="For people; unique.")
-    search = serializers.CharField(
-        required=False,
-        trim_whitespace=False,
-        help_text='Files to send, in the JSON search language, as text: "{\\"name-matches\\": \\"zen.%\\"}".',
-    )
-    peer = serializers.CharField(
-        required=False, source="peer_name", max_length=64, help_text="Name of a peer of this site."
-    )
-    enabled = serializers.BooleanField(required=False, help_text="Whether it is carried out.")
-    priority = serializers.IntegerField(
-        required=False,
-        min_value=-LARGEST_PRIORITY,
-        max_value=LARGEST_PRIORITY,
-        help_text="Files of a higher number are sent first.",
-    )
-
-
-class NewOrderSerializer(OrderChangesSerializer):
-    """A new standing order."""
-
-    name = serializers.CharField(max_length=LONGEST_NAME, help_text="For people; unique.")
-    search = serializers.CharField(
-        default=EVERY_FILE,
-        trim_whitespace=False,
-        help_text="Files to send, in the JSON search language, as text; every file if left out.",
-    )
-    peer = serializers.CharField(source="peer_name", max_length=64, help_text="Name of a peer of this site.")
-    enabled = serializers.BooleanField(default=True, help_text="Whether it is carried out.")
-    priority = serializers.IntegerField(
-        default=0,
-        min_value=-LARGEST_PRIORITY,
-        max_value=LARGEST_PRIORITY,
-        help_text="Files of a higher number are sent first.",
-    )

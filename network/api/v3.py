@@ -1,38 +1,31 @@
-"""`/api/v3/peers/`, `transfers/`, `remote-instances/`, `standing-orders/`: whom we trade with, what is on its way.
+"""`/api/v3/peers/`, `transfers/`, `remote-instances/`: whom we trade with, what is on its way.
 
 Everybody who may read sees them; addresses of peers are for ADMIN, as is whatever changes something. Peers are added,
 switched and removed over the wire, in the admin and by `manage.py`.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from accounts.addresses import client_address
+from accounts.acts import address_of
 from accounts.levels import Level
-from accounts.permissions import ReadOnlyLevel, level_required
+from accounts.permissions import ReadByAllWrittenByAdmins, level_required
 from files.models import RemoteInstance
-from librarian.common.errors import InvalidRequest, NotFound
+from librarian.common.errors import NotFound
 from librarian.common.filters import refuse_unknown_parameters
+from librarian.common.resources import read_fields, refuse_fields, row_with_id
 from network.api.serializers import (
     CopyAtPeerSerializer,
     IncomingTransferSerializer,
-    NewOrderSerializer,
     NewTransfersSerializer,
-    OrderChangesSerializer,
     OutgoingTransferSerializer,
     PeerDetailSerializer,
     PeerSerializer,
     QueuedTransfersSerializer,
-    StandingOrderSerializer,
     TransferSerializer,
 )
 from network.filters import (
@@ -40,24 +33,13 @@ from network.filters import (
     OutgoingFilterSet,
     PeerFilterSet,
     RemoteInstanceFilterSet,
-    StandingOrderFilterSet,
 )
 from network.merging import BothDirections
-from network.models import IncomingTransfer, OutgoingTransfer, Peer, StandingOrder
+from network.models import IncomingTransfer, OutgoingTransfer, Peer
 from network.queries import incoming_for_list, outgoing_for_list, peer_views
-from network.services.sending.orders import add_order, edit_order, remove_order
 from network.services.sending.wanted import cancel_transfer, retry_transfer, send_files
 
 ADMIN = [level_required(Level.ADMIN)]
-
-
-class _ReadByAllWrittenByAdmins:
-    """Levels of resources that everybody reads."""
-
-    def get_permissions(self) -> list[BasePermission]:
-        if self.request is None or self.request.method in ("GET", "HEAD"):
-            return [ReadOnlyLevel()]
-        return [level_required(Level.ADMIN)()]
 
 
 # --- Peers ------------------------------------------------------------------------------------------------------------
@@ -120,7 +102,7 @@ class TransferList(generics.ListAPIView):
 @extend_schema_view(
     get=extend_schema(operation_id="outgoing_transfers_list", summary="Transfers to peers", tags=["network"])
 )
-class OutgoingList(_ReadByAllWrittenByAdmins, generics.ListAPIView):
+class OutgoingList(ReadByAllWrittenByAdmins, generics.ListAPIView):
     """Transfers to peers, one for each attempt, the newest first."""
 
     queryset = OutgoingTransfer.objects.none()
@@ -141,11 +123,11 @@ class OutgoingList(_ReadByAllWrittenByAdmins, generics.ListAPIView):
     )
     def post(self, request: Request) -> Response:
         """Send files to a peer whatever the standing orders say. Needs ADMIN."""
-        fields = _read(NewTransfersSerializer(data=request.data))
+        fields = read_fields(NewTransfersSerializer(data=request.data))
         peer = Peer.objects.filter(name=fields["peer"]).first()
         if peer is None:
             raise NotFound(f"There is no peer {fields['peer']}.", remedy="List the peers first.")
-        count = send_files(fields["files"], peer=peer, actor=request.user, address=client_address(request) or "")
+        count = send_files(fields["files"], peer=peer, actor=request.user, address=address_of(request))
         return Response(QueuedTransfersSerializer({"peer": peer.name, "count": count}).data, status=202)
 
 
@@ -212,8 +194,8 @@ class OutgoingRetry(APIView):
 
         Takes no fields.
         """
-        _refuse_fields(request.data)
-        new = retry_transfer(_outgoing(pk), actor=request.user, address=client_address(request) or "")
+        refuse_fields(request.data)
+        new = retry_transfer(_outgoing(pk), actor=request.user, address=address_of(request))
         return Response(OutgoingTransferSerializer(_outgoing(new.pk)).data, status=201)
 
 
@@ -231,8 +213,8 @@ class OutgoingCancel(APIView):
     )
     def post(self, request: Request, pk: int) -> Response:
         """Give a transfer up; its file is not sent there before a person wants it. Needs ADMIN. Takes no fields."""
-        _refuse_fields(request.data)
-        cancel_transfer(_outgoing(pk), actor=request.user, address=client_address(request) or "")
+        refuse_fields(request.data)
+        cancel_transfer(_outgoing(pk), actor=request.user, address=address_of(request))
         return Response(OutgoingTransferSerializer(_outgoing(pk)).data)
 
 
@@ -250,8 +232,8 @@ class IncomingCancel(APIView):
     )
     def post(self, request: Request, pk: int) -> Response:
         """Give a transfer up; its sender is told that it failed. Needs ADMIN. Takes no fields."""
-        _refuse_fields(request.data)
-        cancel_transfer(_incoming(pk), actor=request.user, address=client_address(request) or "")
+        refuse_fields(request.data)
+        cancel_transfer(_incoming(pk), actor=request.user, address=address_of(request))
         return Response(IncomingTransferSerializer(_incoming(pk)).data)
 
 
@@ -274,105 +256,12 @@ class RemoteInstanceList(generics.ListAPIView):
         return RemoteInstance.objects.select_related("file")
 
 
-# --- Standing orders --------------------------------------------------------------------------------------------------
-
-
-@extend_schema_view(
-    get=extend_schema(operation_id="standing_orders_list", summary="List standing orders", tags=["network"])
-)
-class OrderList(_ReadByAllWrittenByAdmins, generics.ListAPIView):
-    """What is to be sent where."""
-
-    queryset = StandingOrder.objects.none()
-    serializer_class = StandingOrderSerializer
-    filterset_class = StandingOrderFilterSet
-    ordering_fields = ["name", "priority", "created_at", "last_run_at", "id"]
-    ordering = ["name"]
-
-    def get_queryset(self) -> QuerySet[StandingOrder]:
-        return StandingOrder.objects.select_related("store")
-
-    @extend_schema(
-        operation_id="standing_orders_create",
-        summary="Give a standing order",
-        tags=["network"],
-        request=NewOrderSerializer,
-        responses={201: StandingOrderSerializer},
-    )
-    def post(self, request: Request) -> Response:
-        """Send what matches a search to a peer from now on. Needs ADMIN."""
-        fields = _read(NewOrderSerializer(data=request.data))
-        order = add_order(actor=request.user, address=client_address(request) or "", **fields)
-        return Response(StandingOrderSerializer(order).data, status=201)
-
-
-class OrderDetail(_ReadByAllWrittenByAdmins, APIView):
-    """One standing order."""
-
-    @extend_schema(
-        operation_id="standing_orders_retrieve",
-        summary="One standing order",
-        tags=["network"],
-        responses=StandingOrderSerializer,
-    )
-    def get(self, request: Request, pk: int) -> Response:
-        """The order of this id."""
-        refuse_unknown_parameters(request.query_params, ["format"])
-        return Response(StandingOrderSerializer(_order(pk)).data)
-
-    @extend_schema(
-        operation_id="standing_orders_update",
-        summary="Change a standing order",
-        tags=["network"],
-        request=OrderChangesSerializer,
-        responses=StandingOrderSerializer,
-    )
-    def patch(self, request: Request, pk: int) -> Response:
-        """Change what is sent, where, how urgently, or whether at all. Needs ADMIN."""
-        order = _order(pk)
-        changes = _read(OrderChangesSerializer(data=request.data))
-        edit_order(order=order, actor=request.user, address=client_address(request) or "", **changes)
-        return Response(StandingOrderSerializer(order).data)
-
-    @extend_schema(
-        operation_id="standing_orders_delete",
-        summary="Remove a standing order",
-        tags=["network"],
-        responses={204: None},
-    )
-    def delete(self, request: Request, pk: int) -> Response:
-        """Forget an order; what it has chosen is sent all the same. Needs ADMIN."""
-        remove_order(order=_order(pk), actor=request.user, address=client_address(request) or "")
-        return Response(status=204)
-
-
 # --- Reading requests -------------------------------------------------------------------------------------------------
 
 
-def _read(serializer: BaseSerializer) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
-
-
-def _refuse_fields(body: Any) -> None:
-    if not isinstance(body, Mapping) or body:
-        raise InvalidRequest("This takes no fields.", remedy="Send no body, or an empty JSON object.")
-
-
 def _outgoing(pk: int) -> OutgoingTransfer:
-    return _found(outgoing_for_list(), pk, "outgoing transfer")
+    return row_with_id(outgoing_for_list(), pk, "outgoing transfer")
 
 
 def _incoming(pk: int) -> IncomingTransfer:
-    return _found(incoming_for_list(), pk, "incoming transfer")
-
-
-def _order(pk: int) -> StandingOrder:
-    return _found(StandingOrder.objects.select_related("store"), pk, "standing order")
-
-
-def _found(rows: QuerySet, pk: int, what: str) -> Model:
-    row = rows.filter(pk=pk).first()
-    if row is None:
-        raise NotFound(f"There is no {what} with id {pk}.", remedy="List them to learn their ids.")
-    return row
+    return row_with_id(incoming_for_list(), pk, "incoming transfer")

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.acts import go_back, may_manage
 from accounts.addresses import client_address
 from accounts.levels import Level
 from accounts.pages import page_level
@@ -12,22 +13,22 @@ from files.search import InvalidSearch
 from librarian.common.errors import ArchiveError
 from librarian.common.listing import list_page
 from network.forms import OrderForm
-from network.models import Peer, StandingOrder
-from network.queries import matches_of, order_views
+from network.models import OrderWay, StandingOrder
+from network.order_queries import matches_of, order_views
 from network.services.sending.orders import add_order, edit_order, remove_order, set_order_enabled
-from network.views.acts import go_back, may_manage
+
+AT_FIELDS = {"invalid_search": "search", "order_exists": "name", "not_found": "targets"}
 
 
 @page_level(Level.READONLY)
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
     """Every standing order with what it has still to do."""
-    page = list_page(request, StandingOrder.objects.select_related("store").order_by("name"))
+    page = list_page(request, StandingOrder.objects.order_by("name"))
     context = {
         "page": page,
         "views": order_views(page.rows),
         "may_manage": may_manage(request),
-        "has_peers": Peer.objects.exists(),
     }
     return render(request, "network/orders.html", context)
 
@@ -36,7 +37,11 @@ def orders(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_order(request: HttpRequest) -> HttpResponse:
     """Add an order, after a look at what it would send."""
-    initial = {"peer_name": request.GET.get("peer", ""), "search": '{"name-matches": "%"}'}
+    initial = {
+        "way": request.GET.get("way", OrderWay.PUSH),
+        "peer_name": request.GET.get("peer", ""),
+        "search": '{"name-matches": "%"}',
+    }
     form = OrderForm(request.POST or None, initial=initial)
     if _is_to_be_saved(request, form):
         try:
@@ -72,12 +77,13 @@ def _is_to_be_saved(request: HttpRequest, form: OrderForm) -> bool:
 
 def _put_at_its_field(form: OrderForm, problem: ArchiveError) -> None:
     """Say what the service refused where the reader can mend it."""
-    field = {"invalid_search": "search", "not_found": "peer_name"}.get(problem.code, "name")
+    at_peer = problem.code == "not_found" and form.cleaned_data.get("peer_name")
+    field = "peer_name" if at_peer else AT_FIELDS.get(problem.code)
     form.add_error(field, [problem.reason, problem.suggested_remedy])
 
 
 def _show_form(request: HttpRequest, form: OrderForm, found: StandingOrder | None) -> HttpResponse:
-    context = {"form": form, "order": found, **_preview(form["search"].value(), form["peer_name"].value())}
+    context = {"form": form, "order": found, **_preview(form)}
     return render(request, "network/order.html", context, status=400 if form.is_bound and form.errors else 200)
 
 
@@ -85,14 +91,16 @@ def _show_form(request: HttpRequest, form: OrderForm, found: StandingOrder | Non
 @require_POST
 def matches(request: HttpRequest) -> HttpResponse:
     """What the search of a form finds now, for the form itself."""
-    found = _preview(request.POST.get("search", ""), request.POST.get("peer_name", ""))
-    return render(request, "network/_matches.html", found)
+    return render(request, "network/_matches.html", _preview(OrderForm(request.POST)))
 
 
-def _preview(search: str | None, peer_name: str | None) -> dict[str, object]:
-    """What a search finds, or why it is not understood."""
+def _preview(form: OrderForm) -> dict[str, object]:
+    """What the search of a form finds, or why it is not understood."""
+    typed = {name: form[name].value() for name in ("search", "peer_name", "way", "targets")}
+    targets = [int(key) for key in typed["targets"] or [] if str(key).isdecimal()]
+    way = typed["way"] or OrderWay.PUSH
     try:
-        return {"matches": matches_of(search or "", peer_name or ""), "peer_name": peer_name}
+        return {"matches": matches_of(typed["search"] or "", typed["peer_name"] or "", way=way, targets=targets)}
     except InvalidSearch as problem:
         return {"problem": problem}
 

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.acts import go_back, may_manage, tell_problem
 from accounts.addresses import client_address
 from accounts.levels import Level
 from accounts.pages import page_level
@@ -13,17 +14,16 @@ from librarian.common.errors import ArchiveError
 from librarian.common.pages import render_page
 from network import services
 from network.models import Peer
+from network.order_queries import order_views
 from network.queries import (
     failed_outgoing,
     incoming_for_list,
     names_without_peer,
-    order_views,
     outgoing_for_list,
     peer_views,
 )
 from network.rows import rows_of
 from network.services.sending.wanted import retry_failed
-from network.views.acts import go_back, may_manage, tell_problem
 
 LATEST = 10
 

@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.acts import go_back, may_manage, tell_problem
 from accounts.addresses import client_address
 from accounts.levels import Level
 from accounts.pages import page_level
@@ -23,7 +24,6 @@ from network.models import IncomingTransfer, OutgoingTransfer, Peer, TransferSta
 from network.queries import incoming_for_list, outgoing_for_list
 from network.rows import DIRECTIONS, IN, OUT, rows_of
 from network.services.sending.wanted import cancel_transfer, retry_transfer, send_file
-from network.views.acts import go_back, may_manage, tell_problem
 
 WORDINGS = {
     "state": Wording("State", choices=[("", "any"), *((state.value, state.label) for state in TransferState)]),

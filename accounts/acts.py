@@ -1,17 +1,23 @@
-"""What acts of people have in common: who may, what is said afterwards, and where the reader goes then."""
+"""What acts of people on pages have in common: who may, what is said afterwards, and where the reader goes then."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from accounts.addresses import client_address
 from accounts.levels import Level
 from librarian.common.errors import ArchiveError
 
 
 def may_manage(request: HttpRequest) -> bool:
-    """True for those who may switch, send, cancel and retry."""
+    """True for those who may switch, send, copy, cancel and retry."""
     return request.user.is_authenticated and request.user.may(Level.ADMIN)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Where a request came from, for the audit trail."""
+    return client_address(request) or ""
 
 
 def tell_problem(request: HttpRequest, problem: ArchiveError) -> None:
