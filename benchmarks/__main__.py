@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME…]`: run the figures on this machine, on SQLite and with real processes.
 
-Names: wire, http, network, ingest, large, search. `--scale 0.1` makes everything ten times smaller. Nothing here
-asserts: a figure is for reading, next to what it is compared with.
+Names: wire, http, network, stores, ingest, large, search. `--scale 0.1` makes everything ten times smaller. Nothing
+here asserts: a figure is for reading, next to what it is compared with.
 """
 
 import argparse
@@ -11,12 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import http, ingest, large, network, search, wire
+from benchmarks import http, ingest, large, network, search, stores, wire
 
 BENCHMARKS = {
     "wire": wire.measure,
     "http": http.measure,
     "network": network.measure,
+    "stores": stores.measure,
     "ingest": ingest.measure,
     "large": large.measure,
     "search": search.measure,

@@ -1,6 +1,6 @@
 """A real site for a benchmark: the processes of `make run`, with a home and a store of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,9 +8,11 @@ from tests.rig.servers import Site
 
 
 @contextmanager
-def running_site(folder: Path, *, web: bool = True, cluster: bool = False) -> Iterator[Site]:
+def running_site(
+    folder: Path, *, web: bool = True, cluster: bool = False, environment: Mapping[str, str] | None = None
+) -> Iterator[Site]:
     """A site with two web processes of eight threads each, and if asked the default job cluster."""
-    site = Site("bench", folder, environment={}, workers=2)
+    site = Site("bench", folder, environment=environment, workers=2)
     site.prepare()
     try:
         if web:
