@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 
-FOLDER = b"rsync-"
+FOLDER = b"librarian-rsync-"  # that nobody else has in a temporary directory
 LEFT_SECONDS = 2 * 86400  # longer than any job's time box
 SILENCE_SECONDS = 300
 MINIMUM = (3, 1)

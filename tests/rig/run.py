@@ -26,6 +26,7 @@ PROCESSES = os.environ.get("TEST_PROCESSES", "2")
 NOTHING_COLLECTED = 5
 INTERRUPTED = 2
 GROUP = re.compile(r"@[\w.-]+\Z")  # xdist ends the name of a test with its group
+SLOWEST = ("--durations=40", "--durations-min=5")  # where the time of the suite goes
 MOST_UNSTEADY = 3  # more failures than that are no matter of timing
 # pytest's own order and words in its closing line
 KINDS = ("failed", "passed", "skipped", "xfailed", "xpassed", "warnings", "error")
@@ -51,7 +52,7 @@ def run_pytest(
     with tempfile.TemporaryDirectory(prefix="librarian-rig-") as folder:
         summary = Path(folder) / "summary.json"
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-n", processes, "--dist", "loadgroup", "-m", marks, *arguments],
+            [sys.executable, "-m", "pytest", "-n", processes, "--dist", "loadgroup", *SLOWEST, "-m", marks, *arguments],
             env={**inherited, "RIG_SUMMARY": str(summary), **environment},
         )
         code = _wait(process)
