@@ -1,5 +1,6 @@
 """Stores over a real sshd on loopback, that the catalogue does not know."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from stores.backends.ssh.sharing import end_sharing
 from stores.models import Store
 from tests.rig.sshd import HOST, Sshd
 
-BARE_PYTHON = "/usr/bin/python3"  # of the system, without our packages
+BARE_PYTHON = os.path.realpath(sys.executable)  # that the virtual environment was made with: without our packages
 
 
 def ssh_store(config: Path, root: Path, *, initialise: bool = True, **configuration: object) -> SshBackend:

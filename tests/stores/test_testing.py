@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,7 +251,7 @@ class TestStorageNode:
         self, start_sshd: Start, make_ssh_store: Any, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         programs = tmp_path_factory.mktemp("programs")
-        os.symlink("/usr/bin/python3", programs / "snake")
+        os.symlink(os.path.realpath(sys.executable), programs / "snake")
         found = look(make_ssh_store(start_sshd(SetEnv=f"PATH={programs}").config, python="snake"))
         assert list(failing(found)) == ["rsync over there"]
 
