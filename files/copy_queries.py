@@ -162,9 +162,12 @@ class LeftFile:
 
     instance: Instance
     row: CopyRow | None
+    is_looked_at: bool = False
 
     @property
     def sentence(self) -> str:
+        if self.row is None and self.is_looked_at:
+            return "It waits for its turn, or its other copy lies on a store that is away or being emptied itself."
         if self.row is None:
             return "It has not been looked at yet."
         return self.row.copy.reason or self.row.standing.sentence
@@ -175,4 +178,5 @@ def why_left(offload: Offload, instances: Sequence[Instance]) -> list[LeftFile]:
     files = [instance.file_id for instance in instances]
     rows = copies_for_list().filter(group=offload.group, file__in=files).order_by("pk")
     newest = {row.copy.file_id: row for row in copy_rows(rows)}
-    return [LeftFile(instance, newest.get(instance.file_id)) for instance in instances]
+    looked_at = offload.looked_at is not None
+    return [LeftFile(instance, newest.get(instance.file_id), looked_at) for instance in instances]

@@ -29,7 +29,7 @@ class OffloadForm(forms.Form):
         strip=False,
         label="Only files that match",
         widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}),
-        help_text='In the JSON search language, such as {"name-matches": "zen.%"}. Empty: all of them.',
+        help_text='In the JSON search language, such as {"name-matches": "zen.%"}. Empty: all of them, as for a drain.',
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -19,6 +19,8 @@ from librarian.common.errors import LostRace
 
 CLAIM_SECONDS = 120
 RENEW_SECONDS = 20
+SLOWEST_BYTES_PER_SECOND = 2**20  # of a disk or line that is still of use
+ITEM_BYTES = 2**20  # a product costs at least as much time as so many bytes
 
 
 def new_claim() -> str:
@@ -99,6 +101,16 @@ class SharedClaim:
     def held(self) -> QuerySet[Upload]:
         """Queryset of the uploads while this claim still holds."""
         return Upload.objects.filter(claim=self.token, state=UploadState.STAGED)
+
+
+def hold_longer(rows: QuerySet[Any], *, size_bytes: int, items: int = 1) -> None:
+    """Let a claim be believed for as long as bytes may take where nothing tells how far they are: syncing, placing.
+
+    `rows` are those that it holds. A process of this host that ends is recognised all the same, without waiting.
+    """
+    seconds = (size_bytes + items * ITEM_BYTES) / SLOWEST_BYTES_PER_SECOND
+    if seconds > CLAIM_SECONDS / 2:
+        rows.update(claim_until=claimed_until() + timedelta(seconds=seconds))
 
 
 def claimed_until() -> datetime:

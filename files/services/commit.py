@@ -19,7 +19,7 @@ from files.models import File, Instance, Upload, UploadContent, UploadKind, Uplo
 from files.models.upload import SERVER_SIDE
 from files.names import FiledName, choose_place, next_place, normalise_name
 from files.services.arrived import content_as_arrived, unpack_product
-from files.services.claims import Claim, is_dead, take_claim
+from files.services.claims import Claim, hold_longer, is_dead, take_claim
 from files.services.places import refuse_entangled, refuse_shared_copy, remember_ways
 from files.services.registration import Delivery, Outcome, build_file, is_same_content, record_line, register
 from files.services.uploads import check_checksum, closing_fields, fail_upload, is_declared_same, name_taken
@@ -331,6 +331,9 @@ def finish_deliveries(deliveries: Sequence[Delivery], *, store: Store, claim: st
     Raises only what touches them all: StoreUnavailable, LostRace. What was done by then is recognised by a repetition.
     """
     backend = store.backend
+    held = Upload.objects.filter(claim=claim, state=UploadState.STAGED)
+    size_bytes = sum(delivery.content.size_bytes for delivery in deliveries if delivery.goes_on)
+    hold_longer(held, size_bytes=size_bytes, items=len(deliveries))
     settle_known(deliveries)
     _give_rows(_going(deliveries))
     for delivery in _going(deliveries):

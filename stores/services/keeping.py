@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from librarian.common.audit import record_act
-from librarian.common.errors import ArchiveError, Conflict, InvalidRequest, Refused
+from librarian.common.errors import Conflict, InvalidRequest, Refused
 from stores.models import Store
 from stores.services.measuring import measure_store
 from stores.services.overlaps import overlap
@@ -85,7 +85,7 @@ def add_store(
     try:
         if store.is_reached_from(settings.LIBRARIAN_HOST_NAME):
             store.backend.initialise()
-    except ArchiveError:
+    except Exception:  # also a mistake of ours, or of a library: a row without its marker is of no use
         store.delete()
         raise
     record_act(actor=actor, action="add_store", subject=f"store {name}", facts=_facts(store), address=address)

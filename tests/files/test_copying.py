@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from files.models import Condition, CopyState, Instance, Presence, StoreCopy, Upload
+from files.services import claims
 from files.services.claims import new_claim
 from files.services.copying import (
     CopyOver,
@@ -17,9 +18,12 @@ from files.services.copying import (
     copy_files,
     forget_old_copies,
     retry_copy,
+    sources,
     want_copies,
 )
 from files.services.copying.batches import CopyBatch
+from files.services.copying.claims import recover_dead
+from files.services.sweeping import finish_commits
 from librarian.common.errors import InvalidRequest, NotFound
 from librarian.common.leases import acquire
 from librarian.common.models import AuditEntry, ErrorRecord
@@ -309,6 +313,53 @@ def test_a_target_that_goes_away_in_the_middle_is_passed_over(source, disk, tmp_
     assert Instance.objects.get(store=second)
     disk.refresh_from_db()
     assert not disk.available
+
+
+def test_a_target_that_dies_with_a_name_in_its_hands_keeps_no_other_from_it(source, disk, tmp_path, monkeypatch):
+    second = make_store(tmp_path, name="second")
+    file = make_file(store=source)
+    want(file, targets=[disk, second])
+    append = PosixBackend.append_record
+
+    def die(self, lines):
+        if self.store.name == "disk":
+            (bytes_path(disk, "") / ".librarian").rename(tmp_path / "carried away")
+        append(self, lines)
+
+    monkeypatch.setattr(PosixBackend, "append_record", die)
+    assert copy_files()["copied"] == 1
+    assert Instance.objects.get(store=second).condition == Condition.GOOD
+    monkeypatch.undo()
+    (tmp_path / "carried away").rename(bytes_path(disk, "") / ".librarian")
+    Store.objects.update(available=True)
+    assert finish_commits()["finished"] == 1
+    assert Instance.objects.present().filter(file=file).count() == 3
+    assert not Upload.objects.live().exists()
+
+
+@pytest.mark.parametrize("step", ["sync_items", "place_item"])
+def test_a_step_that_takes_long_loses_no_claim(source, disk, monkeypatch, step):
+    monkeypatch.setattr(claims, "SLOWEST_BYTES_PER_SECOND", 100)
+    want(make_file(content=b"x" * 20_000, store=source), targets=[disk])
+    take, now = getattr(PosixBackend, step), timezone.now
+
+    def take_long(self, *arguments):
+        monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(seconds=150))
+        swept.append((finish_commits(), recover_dead()))
+        monkeypatch.setattr(timezone, "now", now)
+        take(self, *arguments)
+
+    swept = []
+    monkeypatch.setattr(PosixBackend, step, take_long)
+    assert copy_files()["copied"] == 1
+    assert swept == [({"finished": 0, "undone": 0, "waiting": 0, "failed": 0}, 0)]
+
+
+def test_members_are_read_in_pages(source, disk, monkeypatch):
+    monkeypatch.setattr(sources, "MEMBER_PAGE", 2)
+    file = make_file(content=TREE, store=source)
+    want(file, targets=[disk])
+    assert copy_files()["copied"] == 1
 
 
 # --- Several at once, and people --------------------------------------------------------------------------------------

@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from files.copy_queries import why_left
 from files.models import Condition, Instance, Offload, Presence, StoreCopy, Upload
 from files.search import InvalidSearch
 from files.services.copying import copy_files, want_copies
+from files.services.findings import Finding, record_bad_copy
 from files.services.offloading import (
     OffloadOver,
     OffloadRunning,
@@ -111,17 +114,19 @@ def test_copies_that_do_not_count(old, new, tmp_path, why):
     assert StoreCopy.objects.filter(group=offload.group).count() == 1
 
 
-@pytest.mark.parametrize("condition", [Condition.GOOD, Condition.NEVER_CHECKED])
-def test_a_copy_not_read_lately_is_read_again(old, new, condition):
+@pytest.mark.parametrize(
+    ("condition", "days"), [(Condition.GOOD, -31), (Condition.NEVER_CHECKED, -31), (Condition.GOOD, 7168)]
+)
+def test_a_copy_not_read_lately_is_read_again(old, new, condition, days):
     file = make_file(content=b"right" * 10, store=old)
-    long_ago = timezone.now() - timedelta(days=31)
-    copy = make_instance(file, new, content=b"right" * 10, condition=condition, condition_at=long_ago)
+    then = timezone.now() + timedelta(days=days)  # or by a clock that was wrong
+    copy = make_instance(file, new, content=b"right" * 10, condition=condition, condition_at=then)
     start(old, new)
     counts = run_offloads()
     assert (counts["read"], counts["may_go"], counts["wanted"]) == (1, 1, 0)
     copy.refresh_from_db()
     assert copy.condition == Condition.GOOD
-    assert copy.condition_at > long_ago + timedelta(days=30)
+    assert abs(copy.condition_at - timezone.now()) < timedelta(minutes=5)
 
 
 def test_a_copy_that_turns_out_bad_when_read_again_does_not_count(old, new, tmp_path):
@@ -137,6 +142,21 @@ def test_a_copy_that_turns_out_bad_when_read_again_does_not_count(old, new, tmp_
     run_offloads()
     assert may_go(old) == {file.name}
     assert Instance.objects.get(store=third).condition == Condition.GOOD
+
+
+def test_what_might_go_must_stay_once_the_other_copy_is_found_bad(old, new):
+    file = make_file(content=b"right" * 10, store=old)
+    start(old, new)
+    for _ in range(2):
+        run_offloads()
+        copy_files()
+    assert may_go(old) == {file.name}
+    made = Instance.objects.select_related("file", "store").get(store=new)
+    finding = Finding(Condition.DIFFERENT, "other bytes lie there.")
+    assert record_bad_copy(instance=made, finding=finding, actor="download")
+    assert may_go(old) == set()
+    types = list(file.events.order_by("number").values_list("type", flat=True))
+    assert types[-2:] == ["copy_found_bad", "copy_must_stay"]
 
 
 def test_a_copy_that_goes_bad_at_this_moment_does_not_count(old, new, monkeypatch):
@@ -162,6 +182,57 @@ def test_a_copy_that_cannot_be_read_again_now_is_waited_for(old, new):
     assert run_offloads()["waiting"] == 1
     offload.refresh_from_db()
     assert (offload.state, "away" in offload.problem, may_go(old)) == ("running", True, set())
+
+
+@pytest.mark.parametrize("change", [{"available": False}, {"enabled": False}])
+@pytest.mark.parametrize("policy", [0, 1])
+def test_a_copy_on_a_store_that_is_not_there_does_not_count_however_lately_it_was_good(old, new, change, policy):
+    file = make_file(store=old, instance={"deletion_policy": policy})
+    make_instance(file, new, condition_at=timezone.now() - timedelta(days=1))
+    Store.objects.filter(pk=new.pk).update(**change)
+    offload = start(old, new, drains=True)
+    assert run_offloads()["waiting"] == 1
+    offload.refresh_from_db()
+    assert (offload.state, "away" in offload.problem) == ("running", True)
+    Store.objects.update(available=True, enabled=True)
+    assert run_offloads()["done"] == 1
+    assert may_go(old) == {file.name}
+
+
+def test_what_its_uploader_let_go_needs_a_copy_read_lately_too(old, new):
+    file = make_file(content=b"right" * 10, store=old, instance={"deletion_policy": 1})
+    long_ago = timezone.now() - timedelta(days=31)
+    make_instance(file, new, content=b"wrong" * 10, condition_at=long_ago)
+    offload = start(old, new)
+    assert run_offloads()["done"] == 0
+    offload.refresh_from_db()
+    assert offload.state == "running"
+    assert Instance.objects.get(store=new).condition == Condition.DIFFERENT
+
+
+def test_of_two_copies_one_always_stays(old, new):
+    file = make_file(store=old)
+    start(old, new)
+    run_offloads()
+    copy_files()
+    run_offloads()
+    assert (may_go(old), may_go(new)) == ({file.name}, set())
+    start(new, old)
+    assert run_offloads()["done"] == 1
+    assert (may_go(old), may_go(new)) == (set(), {file.name})
+    types = list(file.events.order_by("number").values_list("type", flat=True))
+    assert types[-2:] == ["copy_must_stay", "copy_may_go"]
+
+
+def test_a_copy_that_was_never_read_and_cannot_be_is_waited_for(old, new):
+    make_instance(make_file(store=old), new, condition=Condition.NEVER_CHECKED)
+    Store.objects.filter(pk=new.pk).update(available=False)
+    offload = start(old, new)
+    assert run_offloads()["waiting"] == 1
+    offload.refresh_from_db()
+    assert "away" in offload.problem
+    (left,) = why_left(offload, list(left_on(old)))
+    assert "away" in left.sentence
 
 
 # --- What cannot be done ----------------------------------------------------------------------------------------------
@@ -208,6 +279,24 @@ def test_a_drained_store_waits_for_what_is_being_delivered(old, new):
     assert offload.state == "running"
     Upload.objects.filter(pk=upload.pk).update(state="expired", finished_at=timezone.now())
     assert run_offloads()["done"] == 1
+
+
+def test_what_is_delivered_while_its_end_is_looked_for_is_not_overlooked(old, new, monkeypatch):
+    upload = Upload.objects.create(kind="wire", store=old, size_bytes=1, destination="a.uvh5", token="a" * 12)
+    offload = start(old, new, drains=True)
+    exists = QuerySet.exists
+
+    def look_then_arrive(rows):
+        found = exists(rows)
+        if not found and rows.model is Instance and not Instance.objects.all()[:1]:
+            fields = {"state": "committed", "file": make_file(store=old), "finished_at": timezone.now()}
+            Upload.objects.filter(pk=upload.pk).update(**fields)
+        return found
+
+    monkeypatch.setattr(QuerySet, "exists", look_then_arrive)
+    run_offloads()
+    offload.refresh_from_db()
+    assert offload.state == "running"
 
 
 def test_nothing_is_copied_to_a_store_that_is_emptied(old, new, tmp_path):
@@ -296,6 +385,13 @@ def test_targets_that_keep_nothing_are_refused(old, new, tmp_path, wrong):
 def test_a_search_that_is_none_is_refused(old, new):
     with pytest.raises(InvalidSearch):
         start(old, new, search="{}")
+
+
+def test_a_store_that_goes_is_emptied_of_everything(old, new):
+    with pytest.raises(InvalidRequest, match="leave files on it"):
+        start(old, new, drains=True, search='{"name-matches": "zen.%"}')
+    old.refresh_from_db()
+    assert old.ingestable
 
 
 def test_the_queries_do_not_grow_with_the_files(old, new):

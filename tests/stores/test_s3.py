@@ -141,6 +141,7 @@ class TestContract(StoreContract):
         ({"prefix": "abcd/" * 60}, "longer"),
         ({"endpoint_url": "s3.example.org"}, "address"),
         ({"endpoint_url": "ftp://x"}, "address"),
+        ({"endpoint_url": "http://my_minio:9000"}, "address"),
         ({"endpoint_url": "https://u:p@x"}, "must not carry credentials"),
         ({"region": "a b"}, "plain name"),
         ({"aws_secret_access_key": "x"}, "never from the database"),
@@ -156,7 +157,9 @@ def test_bad_configuration_is_explained(change: dict[str, Any], word: str) -> No
 
 
 def test_good_configurations_are_accepted() -> None:
-    for more in ({}, {"prefix": "a/b/"}, {"endpoint_url": "https://s3.example.org:9000", "region": "eu-1"}):
+    elsewhere = {"endpoint_url": "https://s3.example.org:9000", "region": "eu-1"}
+    here = [{"endpoint_url": "http://127.0.0.1:1"}, {"endpoint_url": "http://[::1]:1"}]
+    for more in ({}, {"prefix": "a/b/"}, elsewhere, *here):
         assert S3Backend.check_configuration({"bucket": "archive", "spool": "/spool", **more}) == []
 
 

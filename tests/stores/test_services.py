@@ -277,6 +277,15 @@ class TestKeeping:
         assert not Store.objects.exists()
         assert not AuditEntry.objects.filter(subject="store cellar").exists()
 
+    def test_a_fault_of_ours_leaves_no_row(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stumble(self: PosixBackend) -> None:
+            raise ValueError("a mistake")
+
+        monkeypatch.setattr(PosixBackend, "initialise", stumble)
+        with pytest.raises(ValueError, match="a mistake"):
+            services.add_store(actor=None, name="attic", configuration={"root": str(tmp_path / "r")})
+        assert not Store.objects.exists()
+
     def test_switching_is_audited_once(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         for _ in range(2):

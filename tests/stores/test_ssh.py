@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from librarian.common.children import running_child
 from librarian.common.errors import StoreFull
 from librarian.common.identity import boot_id
 from stores.backends.base import StoreBackend, new_token
+from stores.backends.ssh import calling
 from stores.backends.ssh.backend import SshBackend
 from stores.backends.ssh.calling import far_command
 from stores.backends.ssh.pool import links
@@ -80,6 +82,17 @@ class TestContractWithStagingOfItsOwnAndNoPackagesThere(SshContract):
 )
 def test_wrong_configuration_is_said(settings: dict[str, object], word: str) -> None:
     assert word in " ".join(SshBackend.check_configuration({"root": "/data", **settings}))
+
+
+@pytest.mark.parametrize("home", ["with a blank", "with%hpercent"])
+def test_a_socket_whose_path_ssh_would_not_understand_is_not_used(
+    home: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(calling, "LONGEST_SOCKET", 1000)
+    settings.LIBRARIAN_HOME = str(tmp_path / home)
+    assert calling.control_path({"host": "node"}) == ""
+    settings.LIBRARIAN_HOME = str(tmp_path)
+    assert calling.control_path({"host": "node"}).startswith(str(tmp_path))
 
 
 def test_right_configuration_needs_no_host_to_be_seen() -> None:

@@ -178,6 +178,19 @@ def test_killed_in_the_midst_of_a_read(mortal: Sshd, tmp_path: Path) -> None:
     assert content_at(backend, "1/f") == content
 
 
+def test_killed_before_a_read(mortal: Sshd, tmp_path: Path) -> None:
+    backend = ssh_store(mortal.config, tmp_path / "far")
+    deliver(backend, b"bytes", "1/f")
+    mortal.kill()
+    with pytest.raises(StoreUnavailable):
+        list(backend.read("1/f"))
+    mortal.start()
+    assert content_at(backend, "1/f") == b"bytes"
+    mortal.kill()
+    mortal.start()
+    assert content_at(backend, "1/f") == b"bytes", "over a new line"
+
+
 def test_killed_in_the_midst_of_a_piece(mortal: Sshd, tmp_path: Path) -> None:
     backend, content = ssh_store(mortal.config, tmp_path / "far"), os.urandom(LARGE)
     token = new_token()

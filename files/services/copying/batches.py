@@ -5,13 +5,13 @@ finished or undone by the sweepers, and the copy is wanted again.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 
-from files.models import CopyState, File, Instance, StoreCopy, Upload, UploadState
+from files.models import CopyState, File, Instance, StoreCopy, Upload, UploadKind, UploadState
 from files.names import choose_place, normalise_name
+from files.services.claims import take_claim
 from files.services.commit import algorithms_for, finish_deliveries, recover_claimant, verify_content
 from files.services.copying.claims import CopyClaim
 from files.services.copying.outcomes import BytesChanged, held, note_there_already, put_back, settle, tell_well
@@ -65,6 +65,7 @@ class CopyBatch:
                 self._read_back()
                 self._claim_names()
                 going = self._brought()
+                self._hold_longer()
                 finish_deliveries(going, store=self.store, claim=self.claim.token)
                 for delivery in going:
                     self._settle(delivery)
@@ -143,6 +144,7 @@ class CopyBatch:
 
     def _read_back(self) -> None:
         """Believe what the disk gives back, not what was written."""
+        self._hold_longer()
         self.backend.sync_items([delivery.upload.token for delivery in self._brought()])
         steps.passed("synced")
         for delivery in self._brought():
@@ -169,10 +171,23 @@ class CopyBatch:
                 if delivery.content is not None and not self._claim_name(delivery):
                     taken.append(delivery)
         for delivery in taken:
-            with suppress(ArchiveError):
-                recover_claimant(delivery.filed.name)  # if whoever had it died, the next run gets it
-            self._fail(delivery, Busy(f"Another delivery of {delivery.filed.name} is under way."))
+            if not (self._free_name(delivery.filed.name) and self._claim_name(delivery)):
+                self._fail(delivery, Busy(f"Another delivery of {delivery.filed.name} is under way."))
         steps.passed("claimed")
+
+    def _free_name(self, name: str) -> bool:
+        """Finish or undo the dead delivery that holds a name; if it lives, or was finished, the next run goes on.
+
+        A copy on a store that is away can be neither for now, maybe never. It gives up the name, which it claims again
+        when its store is back.
+        """
+        try:
+            recover_claimant(name)
+        except ArchiveError:
+            other = Upload.objects.live().filter(committing_name=name, kind=UploadKind.COPY).exclude(store=self.store)
+            claim = take_claim(upload) if (upload := other.first()) is not None else None
+            return claim is not None and bool(claim.held().update(committing_name="", claim="", claim_until=None))
+        return False
 
     def _claim_name(self, delivery: Delivery) -> bool:
         upload, name = delivery.upload, delivery.filed.name
@@ -186,6 +201,10 @@ class CopyBatch:
             return False
         upload.committing_name, upload.place = name, place
         return True
+
+    def _hold_longer(self) -> None:
+        brought = self._brought()
+        self.claim.hold_longer(size_bytes=sum(each.content.size_bytes for each in brought), items=len(brought))
 
     # --- How each ends ---
 

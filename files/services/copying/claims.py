@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from files.models import CopyState, StoreCopy, Upload
-from files.services.claims import RENEW_SECONDS, SharedClaim, claimed_until
+from files.services.claims import RENEW_SECONDS, SharedClaim, claimed_until, hold_longer
 from files.services.commit import recover_upload
 from files.services.copying.outcomes import held, released
 from librarian.common import identity
@@ -32,6 +32,11 @@ class CopyClaim(SharedClaim):
         if time.monotonic() - self._rows_renewed >= RENEW_SECONDS:
             self._rows_renewed = time.monotonic()
             held(self.token).update(claim_until=claimed_until())
+
+    def hold_longer(self, *, size_bytes: int, items: int) -> None:
+        """Let it be believed while bytes move and nothing tells how far they are."""
+        for rows in (self.held(), held(self.token)):
+            hold_longer(rows, size_bytes=size_bytes, items=items)
 
     def counting(self, copy: StoreCopy) -> Callable[[int], None]:
         """The claim to be called with each block, which also shows in the row how many bytes of the copy went over."""

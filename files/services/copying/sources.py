@@ -16,6 +16,7 @@ from stores.backends.base import BLOCK_BYTES, MissingBytes, TreeEntry
 from stores.models import Store
 
 CALLER = "copying"
+MEMBER_PAGE = 2_000
 BAD = (Condition.MISSING, Condition.SHORT, Condition.UNREADABLE, Condition.DIFFERENT)
 
 
@@ -122,11 +123,19 @@ def opened(instance: Instance, failures: list[Exception]) -> Iterator[ByteStream
 
 def entries_of(instance: Instance, failures: list[Exception]) -> Iterator[TreeEntry]:
     """The entries of a directory copy, each opened when its turn comes."""
-    for member in instance.file.members.order_by("pk").iterator(chunk_size=2_000):
+    for member in _members(instance.file):
         if member.kind == FileMember.Kind.EMPTY_DIRECTORY:
             yield TreeEntry(member.path, "directory")
         else:
             yield TreeEntry(member.path, "file", open=_opener(instance, member, failures))
+
+
+def _members(file: File) -> Iterator[FileMember]:
+    """In pages: a cursor left open while bytes go would keep SQLite from renewing the claim ("database is locked")."""
+    last = 0
+    while page := list(file.members.filter(pk__gt=last).order_by("pk")[:MEMBER_PAGE]):
+        yield from page
+        last = page[-1].pk
 
 
 def _opener(instance: Instance, member: FileMember, failures: list[Exception]) -> Callable[[], "contextmanager"]:

@@ -52,7 +52,7 @@ def start_offload(
     drains : bool
         The store is to be taken out of service: it takes no new files from now on.
     search : str
-        Only files that match, in the JSON search language; empty: all.
+        Only files that match, in the JSON search language; empty: all. Not of one that drains.
     actor : User or None
         Who wants it; None at the command line.
     address : str
@@ -63,6 +63,11 @@ def start_offload(
     InvalidRequest, InvalidSearch, OffloadRunning
     """
     _check_targets(store, targets)
+    if search and drains:
+        raise InvalidRequest(
+            f"Store {store.name} is to be taken out of service: a search would leave files on it.",
+            remedy="Leave the search out, or empty the store of these files without draining it.",
+        )
     if search:
         compile_search(search)
     by = actor.get_username() if actor is not None else ""

@@ -1,18 +1,20 @@
 """Which other copies of a file count while its store is emptied: those that stay here, and that were read."""
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from files.models import Condition, Instance, Presence
+from files.models import Condition, DeletionPolicy, Instance, Presence
 from files.services.copying.destinations import emptied_stores
 from files.services.copying.sources import BAD, is_proven_good
 from stores.models import Store
 
 FRESH_FOR = timedelta(days=30)
+CLOCKS_DIFFER = timedelta(hours=1)
+THERE = {"store__enabled": True, "store__available": True}
 
 
 def staying_copies(*, besides: Store) -> QuerySet[Instance]:
@@ -24,6 +26,13 @@ def staying_copies(*, besides: Store) -> QuerySet[Instance]:
 def verified_copies(*, besides: Store) -> QuerySet[Instance]:
     """Those of which every byte was read and found good, when they came or since."""
     return staying_copies(besides=besides).filter(condition=Condition.GOOD)
+
+
+def proving_copies(*, besides: Store) -> QuerySet[Instance]:
+    """Those on account of which another copy may go: seen good lately, on a store that is there, and to stay."""
+    earliest, latest = _lately()
+    lately = {"condition_at__gt": earliest, "condition_at__lt": latest}
+    return verified_copies(besides=besides).filter(deletion_policy=DeletionPolicy.DISALLOWED, **lately, **THERE)
 
 
 def evidence_for(files: Iterable[int], *, besides: Store) -> dict[int, list[Instance]]:
@@ -44,8 +53,16 @@ def is_good(instance: Instance) -> bool:
 
 
 def is_fresh(instance: Instance) -> bool:
-    """True if a copy was seen good not so long ago that it ought to be read again."""
-    return is_good(instance) and instance.condition_at > timezone.now() - FRESH_FOR
+    """True if a copy was seen good not so long ago that it ought to be read again, and its store is there."""
+    is_there = instance.store.enabled and instance.store.available  # the disk of one that is away may be broken
+    earliest, latest = _lately()
+    return is_there and is_good(instance) and earliest < instance.condition_at < latest
+
+
+def _lately() -> tuple[datetime, datetime]:
+    """Since when, and until when: what is seen good in a future year was seen by a clock that was wrong."""
+    now = timezone.now()
+    return now - FRESH_FOR, now + CLOCKS_DIFFER
 
 
 def is_readable_here(instance: Instance) -> bool:

@@ -22,13 +22,16 @@ from files.models import (
 )
 from files.services.copying import cancel_group, want_copies
 from files.services.copying.outcomes import NO_ROOM
+from files.services.copying.sources import BAD
 from files.services.events import NewEvent, extend_histories
 from files.services.offloading.acts import CALLER, FAILING
 from files.services.offloading.evidence import (
+    THERE,
     evidence_for,
     is_fresh,
     is_good,
     is_readable_here,
+    proving_copies,
     read_again,
     verified_copies,
 )
@@ -122,12 +125,16 @@ class _Round:
             known = evidence.get(instance.file_id, [])
             if (proof := self._proof(known)) is not None:
                 may_go.append((instance, proof))
-            elif any(is_good(other) for other in known):
-                self.waiting += 1  # it was good, and cannot be read again now
+            elif any(self._is_waited_for(other) for other in known):
+                self.waiting += 1
             elif not known or time.monotonic() < self.ends_at:
                 without.append(instance.file_id)
         self.counts["may_go"] += _let_go(may_go, self.offload)
         self.counts["wanted"] += self._want(without)
+
+    def _is_waited_for(self, other: Instance) -> bool:
+        """True of a copy that could not be read now: it was good, or lies where a copy would go."""
+        return is_good(other) or (other.store_id in self.offload.targets and other.condition not in BAD)
 
     def _proof(self, known: Sequence[Instance]) -> Instance | None:
         """Another copy that was seen good lately, or is now; None if there is none."""
@@ -152,7 +159,9 @@ class _Round:
     def _end_if_done(self, instances: QuerySet[Instance]) -> bool:
         """Nothing that matches is left, and nothing is on its way to a store that is drained."""
         store = self.store
-        if instances.exists() or (self.offload.drains and Upload.objects.live().filter(store=store).exists()):
+        # Deliveries first: one that ends between the two looks is seen as an instance.
+        is_arriving = self.offload.drains and Upload.objects.live().filter(store=store).exists()
+        if is_arriving or instances.exists():
             return False
         with transaction.atomic():
             now = timezone.now()
@@ -176,33 +185,56 @@ class _Round:
             return reason
         if self.waiting:
             return (
-                f"{self.waiting} files have a good copy on a store that is away, so that it cannot be read again now."
+                f"{self.waiting} files have another copy on a store that is away or switched off, so that it cannot "
+                "be read again now."
             )
         return ""
 
 
 def _to_do(offload: Offload) -> QuerySet[Instance]:
-    """Copies on the store that may not go yet, or have lost the copy on account of which they might."""
-    elsewhere = verified_copies(besides=offload.store).filter(file=OuterRef("file"))
+    """Copies on the store that may not go yet, or have no copy (any more) on account of which they might."""
+    proofs = proving_copies(besides=offload.store).filter(file=OuterRef("file"))
     here = Instance.objects.present().filter(store=offload.store)
-    return matching(here.filter(Q(deletion_policy=DeletionPolicy.DISALLOWED) | ~Exists(elsewhere)), offload)
+    return matching(here.filter(Q(deletion_policy=DeletionPolicy.DISALLOWED) | ~Exists(proofs)), offload)
 
 
 def _let_go(pairs: Sequence[Pair], offload: Offload) -> int:
-    """Write down that copies may go, each with the one on account of which: policies and events in one transaction."""
+    """Write down that copies may go, each with the one on account of which: policies and events in one transaction.
+
+    That one must stay from now on, even if it might have gone until now: else both might.
+    """
     if not pairs:
         return 0
     with transaction.atomic():
         proofs = [proof.pk for _, proof in pairs]
-        sound = set(verified_copies(besides=offload.store).filter(pk__in=proofs).values_list("pk", flat=True))
+        both = [instance.pk for instance, _ in pairs] + proofs
+        list(Instance.objects.select_for_update().filter(pk__in=both).order_by("pk").values_list("pk"))
+        verified = verified_copies(besides=offload.store).filter(pk__in=proofs, **THERE)
+        sound = set(verified.values_list("pk", flat=True))
         going = {instance.pk: (instance, proof) for instance, proof in pairs if proof.pk in sound}
-        rows = Instance.objects.select_for_update().filter(
+        _keep([proof for _, proof in going.values()], offload)
+        rows = Instance.objects.filter(
             pk__in=going, presence=Presence.PRESENT, deletion_policy=DeletionPolicy.DISALLOWED
         )
         keys = list(rows.order_by("pk").values_list("pk", flat=True))
         Instance.objects.filter(pk__in=keys).update(deletion_policy=DeletionPolicy.ALLOWED)
         extend_histories((going[key][0].file, [_may_go(*going[key], offload)]) for key in keys)
     return len(keys)
+
+
+def _keep(proofs: Sequence[Instance], offload: Offload) -> None:
+    """Take back that these copies might go; they are locked."""
+    going = Instance.objects.filter(pk__in=[proof.pk for proof in proofs], deletion_policy=DeletionPolicy.ALLOWED)
+    keys = set(going.values_list("pk", flat=True))
+    if not keys:
+        return
+    Instance.objects.filter(pk__in=keys).update(deletion_policy=DeletionPolicy.DISALLOWED)
+    extend_histories((proof.file, [_stays(proof, offload)]) for proof in proofs if proof.pk in keys)
+
+
+def _stays(proof: Instance, offload: Offload) -> NewEvent:
+    facts = {"store": proof.store.name, "path": proof.path, "emptied": offload.store.name, "offload": offload.pk}
+    return NewEvent("copy_must_stay", offload.created_by or "offload", facts)
 
 
 def _may_go(instance: Instance, proof: Instance, offload: Offload) -> NewEvent:

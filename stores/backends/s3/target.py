@@ -12,6 +12,8 @@ _KEYS = ("bucket", "prefix", "endpoint_url", "region", "profile", "spool")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _WORD = re.compile(r"[A-Za-z0-9_.@+-]{1,128}")
 _SECRET = re.compile(r"secret|token|password|access_?key", re.IGNORECASE)
+_LABEL = r"(?!-)[A-Z0-9-]{1,63}(?<!-)"
+_HOST = re.compile(rf"[0-9A-F:.]+|({_LABEL}\.)*{_LABEL}\.?", re.IGNORECASE)  # what botocore takes
 _MAX_PREFIX_BYTES = 256
 _MAX_SPOOL_BYTES = 160  # the path of a delivery in it must fit the wire
 
@@ -102,7 +104,8 @@ def _endpoint_problems(url: str) -> list[str]:
         return []
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        good = parts.scheme in ("http", "https") and (parts.port is None or parts.port > 0)
+        good = good and _HOST.fullmatch(parts.hostname or "") is not None
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment:

@@ -91,15 +91,7 @@ class SshBackend(Deliveries):
 
     def read(self, place: str, member: str = "", offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         arguments = {"place": place, "member": member, "offset": offset, "length": length}
-        ticket = self._lines.begin("read", **arguments)
-        try:
-            next(ticket.exchange.parts(frames.ROWS), None)  # it is there
-            if ticket.exchange.has_ended:
-                ticket.exchange.answer()
-            blocks = streams.Blocks(ticket)
-        except BaseException:
-            ticket.close()
-            raise
+        blocks = streams.Blocks(self._lines.begin_telling(frames.ROWS, "read", **arguments))  # it is there
         if length is not None and length <= BLOCK_BYTES:
             return iter(list(blocks))  # at once, which frees the line
         return blocks

@@ -70,6 +70,20 @@ class Lines:
             self.release(link, is_held=is_held)
             raise
 
+    def begin_telling(self, kind: bytes, act: str, **arguments: Any) -> "Ticket":
+        """A call of which the first part of a kind has come, or that has ended well before.
+
+        One that met a line which had broken while it was at rest goes over a new one, as with `ask`.
+        """
+        with self._explained():
+            ticket = self.begin(act, **arguments)
+            try:
+                return ticket.begun(kind)
+            except LinkBroken as error:
+                if error.is_silent or not ticket.may_be_stale:
+                    raise
+            return self.begin(act, **arguments).begun(kind)
+
     def rows(self, act: str, *, on_end: Callable[[Any], None] | None = None, **arguments: Any) -> Iterator[Any]:
         """The rows that a call tells, as they come."""
         with self._explained():
@@ -141,6 +155,17 @@ class Ticket:
         self._is_closed = False
         self.may_be_stale = link.has_rested and not is_held
         self.exchange = exchange
+
+    def begun(self, kind: bytes) -> "Ticket":
+        """Wait for the first part; closed where it fails."""
+        try:
+            next(self.exchange.parts(kind), None)
+            if self.exchange.has_ended:
+                self.exchange.answer()
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     def close(self) -> None:
         """End the call, called off if it has not ended, and free the link."""
