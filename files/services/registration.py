@@ -164,11 +164,17 @@ def _instance(delivery: Delivery, store: Store) -> Instance:
         file=delivery.file,
         store=store,
         path=delivery.upload.place,
-        condition=Condition.GOOD,
-        condition_at=delivery.file.registered_at,
+        **_seen(store, delivery.file.registered_at),
         deletion_policy=delivery.upload.deletion_policy,
         created_at=delivery.file.registered_at,
     )
+
+
+def _seen(store: Store, at: datetime) -> dict[str, Any]:
+    """What is known of bytes that just got their place: they are good where they are those that were read."""
+    if store.backend.places_what_was_read:
+        return {"condition": Condition.GOOD, "condition_at": at}
+    return {"condition": Condition.NEVER_CHECKED, "condition_at": None}
 
 
 def _bring_back(deliveries: Sequence[Delivery], store: Store) -> None:
@@ -195,8 +201,7 @@ def _as_arrived(delivery: Delivery, at: datetime) -> dict[str, Any]:
     return {
         "path": delivery.upload.place,
         "presence": Presence.PRESENT,
-        "condition": Condition.GOOD,
-        "condition_at": at,
+        **_seen(delivery.upload.store, at),
         "deletion_policy": delivery.upload.deletion_policy,
     }
 

@@ -149,6 +149,9 @@ class StoreBackend(ABC):
     "Could not look" is never reported as missing or different.
     """
 
+    # False where bytes get their place by another copy than the one that was read: nobody has read them there yet.
+    places_what_was_read = True
+
     def __init__(self, store: "Store") -> None:
         self.store = store
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from files.models import File, Instance, Presence, StoreCopy
 from files.services.copying import copy_files, want_copies
+from files.services.offloading import run_offloads, start_offload
 from stores.backends.ssh.pool import links
 from stores.backends.ssh.sharing import end_sharing
 from stores.models import Store
@@ -127,3 +128,30 @@ def test_a_bad_far_copy_becomes_known(tmp_path: Path, attic: Store) -> None:
     far.refresh_from_db()
     assert far.condition == "different"
     assert not Instance.objects.filter(store__in=[here, second]).exists()
+
+
+def test_what_a_bucket_holds_is_read_there_before_another_copy_may_go(
+    tmp_path: Path, s3: S3Server, cloud: Store
+) -> None:
+    """Its service may have said yes and written something else."""
+    old = make_store(tmp_path, name="old")
+    names = {make_file(content=b"%d" % number * 1000, store=old).name for number in range(2)}
+    start_offload(store=old, targets=[cloud], actor=None)
+    run_offloads()
+    assert copy_files()["copied"] == 2
+    copies = {copy.file.name: copy for copy in Instance.objects.filter(store=cloud).select_related("file")}
+    assert {copy.condition for copy in copies.values()} == {"never_checked"}
+    spoilt = min(names)
+    client = boto3.client("s3", endpoint_url=s3.url, region_name="us-east-1")
+    key = cloud.backend.locate(copies[spoilt].path).partition("://")[2].partition("/")[2]
+    client.put_object(
+        Bucket=cloud.configuration["bucket"],
+        Key=key,
+        Body=b"x" * 1000,
+        Metadata=client.head_object(Bucket=cloud.configuration["bucket"], Key=key)["Metadata"],
+    )
+    run_offloads()
+    may_go = Instance.objects.filter(store=old, deletion_policy=1).values_list("file__name", flat=True)
+    assert set(may_go) == names - {spoilt}
+    copies[spoilt].refresh_from_db()
+    assert copies[spoilt].condition == "different"

@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 class S3Backend(StagingArea):
     """Bytes in a bucket."""
 
+    places_what_was_read = False  # the spool was read; of the bucket we have the service's word
+
     def __init__(self, store: "Store") -> None:
         problems = target.check_configuration(store.configuration)
         if problems:
