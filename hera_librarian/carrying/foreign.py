@@ -5,11 +5,13 @@ never offered again, and what was begun goes on where it was.
 """
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from hera_librarian.carrying.disk import copy, find, is_copied
 from hera_librarian.carrying.journal import BEGUN, COPIED, STAGED, Noted
 from hera_librarian.carrying.ours import NO_ACCESS, Hand
-from hera_librarian.carrying.results import ALREADY_HERE, COMING, NEW, EntryResult, failed
+from hera_librarian.carrying.results import ALREADY_HERE, COMING, FAILED, NEW, EntryResult, failed
+from hera_librarian.checksums import parse_checksum
 from hera_librarian.exceptions import LibrarianError, LibrarianHTTPError, LibrarianTimeoutError
 from hera_librarian.models.admin import ManifestEntry
 from hera_librarian.models.clone import (
@@ -20,7 +22,7 @@ from hera_librarian.models.clone import (
     CloneStagedRequest,
     CloneStagedResponse,
 )
-from hera_librarian.models.search import FileSearchRequest, FileSearchResponses
+from hera_librarian.models.search import FileSearchRequest, FileSearchResponse, FileSearchResponses
 from hera_librarian.shared_disk import check_reachable
 
 HELD, ONGOING, FAILED_OLDER = 409, 425, 406
@@ -33,7 +35,7 @@ def hand_over(hand: Hand, entry: ManifestEntry) -> EntryResult:
     try:
         noted = hand.journal.find(entry.name)
         if noted is not None and noted.step == STAGED:
-            return EntryResult(outcome=ALREADY_HERE, store_ids=_stores_of(hand, entry), **said)
+            return _held(hand, entry, said)
         path = find(hand.root, entry)
         if noted is None or not _go_on(hand, entry, path, noted):
             _bring(hand, entry, path, _stage(hand, entry))
@@ -44,7 +46,7 @@ def hand_over(hand: Hand, entry: ManifestEntry) -> EntryResult:
         if problem.status_code in (*NO_ACCESS, *NO_ENDPOINT):
             raise
         if problem.status_code == HELD:
-            return EntryResult(outcome=ALREADY_HERE, store_ids=_stores_of(hand, entry), **said)
+            return _held(hand, entry, said)
         if problem.status_code == ONGOING:
             remedy = "Repeat the command later."
             return EntryResult(outcome=COMING, code="being_received", reason=problem.reason, remedy=remedy, **said)
@@ -106,11 +108,28 @@ def _go_on(hand: Hand, entry: ManifestEntry, path: Path, noted: Noted) -> bool:
     return True
 
 
-def _stores_of(hand: Hand, entry: ManifestEntry) -> tuple[int, ...]:
-    """Stores of the server that hold the file, as far as it says so."""
+def _held(hand: Hand, entry: ManifestEntry, said: dict[str, Any]) -> EntryResult:
+    """What it means that the server has a file of this name: only with these bytes is it this file."""
     try:
         found = hand.client.post("search/file", FileSearchRequest(name=entry.name), FileSearchResponses).root
     except (LibrarianError, LibrarianHTTPError):
-        return ()
-    copies = [copy for file in found if file.name == entry.name for copy in file.instances]
-    return tuple(copy.store_id for copy in copies if copy.available and copy.store_id is not None)
+        return EntryResult(outcome=ALREADY_HERE, **said)  # it does not say where
+    found = [file for file in found if file.name == entry.name]
+    if any(_is_other(file, entry) for file in found):
+        reason = f"The site holds other bytes under the name {entry.name}."
+        remedy = "Find out which of the two is right. A name is for ever: the other one needs a new name."
+        return EntryResult(outcome=FAILED, code="name_taken", reason=reason, remedy=remedy, **said)
+    copies = [copy for file in found for copy in file.instances]
+    stores = tuple(copy.store_id for copy in copies if copy.available and copy.store_id is not None)
+    return EntryResult(outcome=ALREADY_HERE, store_ids=stores, **said)
+
+
+def _is_other(file: FileSearchResponse, entry: ManifestEntry) -> bool:
+    """True if it certainly is another file: of another size, or of another checksum of the same kind."""
+    if file.size != entry.size:
+        return True
+    try:
+        theirs, ours = parse_checksum(file.checksum), parse_checksum(entry.checksum)
+    except ValueError:
+        return False
+    return theirs.algorithm == ours.algorithm and theirs.digest != ours.digest

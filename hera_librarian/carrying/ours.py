@@ -57,6 +57,7 @@ class Item:
     entry: ManifestEntry
     path: Path
     key: int  # `source_transfer_id` of the offer
+    stream_bytes: int | None = None  # of a directory over HTTP
     room: CloneBatchInitiationResponseFileItem | None = None
 
 
@@ -86,10 +87,15 @@ class Batch:
                 if not path.is_dir() and path.stat().st_size != entry.size:
                     said = f"{path} has {path.stat().st_size} bytes, the manifest says {entry.size}."
                     raise NotOnDisk(said)
-                items.append(Item(entry, path, entry.outgoing_transfer_id))
+                items.append(Item(entry, path, entry.outgoing_transfer_id, self._stream_bytes(entry, path)))
             except (LibrarianError, OSError) as problem:
                 self._note_failed(entry, problem)
         return items
+
+    def _stream_bytes(self, entry: ManifestEntry, path: Path) -> int | None:
+        """Length of the stream in which a directory would come. Raises LibrarianError for one that cannot be read."""
+        is_wanted = entry.kind == "directory" and self.hand.way != "disk"
+        return source_of(path, entry.name).length_bytes if is_wanted else None
 
     def _bring(self, items: Sequence[Item]) -> list[Item]:
         """Offer, copy, tell; returns those that have to be offered alone."""
@@ -126,7 +132,7 @@ class Batch:
         features += [HTTP] if self.hand.way != "disk" else []
         features += [each for each in self.hand.manifest.features if each == BATCH_COMPLETE]
         message = CloneBatchInitiationRequest(
-            uploads=[_item(item, with_stream=HTTP in features) for item in keyed.values()],
+            uploads=[_item(item) for item in keyed.values()],
             source=self.hand.manifest.librarian_name,
             total_size=sum(item.entry.size for item in items),
             librarian_features=features,
@@ -168,6 +174,8 @@ class Batch:
             if local is not None and hand.way != "http":
                 copy(item.path, location, item.entry, progress=hand.progress, pace=hand.pace)
                 return
+        if http is None or room.upload_id is None:
+            raise NoSharedDisk("The site offers no way for these bytes that may be used.")
         url = f"{hand.client.transport.root}/{http.upload_path}{room.upload_id}/"
         send(hand.client.transport, item.path, item.entry, url, progress=hand.progress, pace=hand.pace)
 
@@ -211,18 +219,16 @@ class Batch:
         }
 
 
-def _item(item: Item, *, with_stream: bool) -> CloneBatchInitiationRequestFileItem:
+def _item(item: Item) -> CloneBatchInitiationRequestFileItem:
     entry = item.entry
     facts = None
     if entry.kind and entry.digest:
-        is_directory = entry.kind == "directory"
-        stream = source_of(item.path, entry.name).length_bytes if is_directory and with_stream else None
         facts = CloneFacts(
             kind=entry.kind,
             digest=entry.digest,
             obsid=entry.obsid,
             first_registered_at=entry.first_registered_at,
-            stream_bytes=stream,
+            stream_bytes=item.stream_bytes,
         )
     return CloneBatchInitiationRequestFileItem(
         upload_size=entry.size,

@@ -22,11 +22,9 @@ def examine(scope: Scope) -> Iterator[Look]:
 
 def _look() -> Iterator[Finding]:
     for path in _private():
-        if path.exists():
-            yield _check(path, 0o077, "Nobody else may read it")
+        yield from _check(path, 0o077, "Nobody else may read it")
     for path in _trusted():
-        if path.exists():
-            yield _check(path, 0o022, "Nobody else may write it")
+        yield from _check(path, 0o022, "Nobody else may write it")
 
 
 def _private() -> Iterator[Path]:
@@ -57,15 +55,20 @@ def _ssh_folder() -> Path:
     return Path("~/.ssh").expanduser()
 
 
-def _check(path: Path, forbidden: int, wanted: str) -> Finding:
+def _check(path: Path, forbidden: int, wanted: str) -> Iterator[Finding]:
+    """Nothing of what is not there."""
     try:
         seen = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
-        return fails(str(path), f"it cannot be looked at: {error.strerror}", "Mend its permissions.")
+        yield fails(str(path), f"it cannot be looked at: {error.strerror}", "Mend its permissions.")
+        return
     mode = stat.S_IMODE(seen.st_mode)
     if mode & forbidden:
         right = mode & ~forbidden
-        return fails(str(path), f"its mode is {mode:04o}", f"{wanted}: chmod {right:o} {path}")
-    if seen.st_uid not in (os.geteuid(), 0):
-        return fails(str(path), f"it belongs to user {seen.st_uid}", f"Give it to the server's user: chown {path}")
-    return works(str(path), f"mode {mode:04o}")
+        yield fails(str(path), f"its mode is {mode:04o}", f"{wanted}: chmod {right:o} {path}")
+    elif seen.st_uid not in (os.geteuid(), 0):
+        yield fails(str(path), f"it belongs to user {seen.st_uid}", f"Give it to the server's user: chown {path}")
+    else:
+        yield works(str(path), f"mode {mode:04o}")

@@ -1,14 +1,20 @@
 """Reading manifests of any length, finding the files of a disk, and remembering what was handed over."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from hera_librarian.carrying import Journal, manifest, open_manifest
+from hera_librarian.carrying import Hand, Journal, foreign, manifest, open_manifest
 from hera_librarian.carrying.disk import LeadsOut, NotAsPacked, NotOnDisk, copy, find, is_copied
 from hera_librarian.carrying.manifest import InvalidManifest
+from hera_librarian.carrying.ours import Batch
 from hera_librarian.checksums import new_hasher
+from hera_librarian.cli.failures import CommandFailure
+from hera_librarian.exceptions import LibrarianHTTPError
 from hera_librarian.models.admin import ManifestEntry
+from hera_librarian.models.search import FileSearchResponses
+from hera_librarian.site import SiteInfo
 
 
 def entry(name="2459122/hello.txt", content=b"hello\n", **changes):
@@ -151,3 +157,61 @@ def test_a_journal_survives_a_torn_line(tmp_path):
         assert journal.find("a") is None
     with Journal("seal", "server", folder=tmp_path, anew=True) as journal:
         assert journal.find("a") is None
+
+
+# --- What the other site says -----------------------------------------------------------------------------------------
+
+
+class Foreign:
+    """A client of a server that holds a file of every name."""
+
+    def __init__(self, **told):
+        self.told = told
+
+    def post(self, endpoint, request=None, response=None):
+        if endpoint != "search/file":
+            raise LibrarianHTTPError(endpoint, 409, "File already exists on librarian.", "")
+        copy = {"path": "/x", "deletion_policy": 0, "available": True, "created_time": "2026-11-20T12:18:27"}
+        said = {**entry(), **self.told, "instances": [{**copy, "store_id": 7}], "remote_instances": []}
+        return FileSearchResponses.model_validate([said])
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome", "stores"),
+    [
+        ({}, "already here", (7,)),
+        ({"size": 7}, "failed", ()),
+        ({"checksum": "xxh3:::" + "0" * 32}, "failed", ()),
+        ({"checksum": "0" * 32}, "already here", (7,)),  # another algorithm, which is not compared here
+    ],
+)
+def test_only_the_same_bytes_are_this_file(disk, tmp_path, write, told, outcome, stores):
+    manifest = open_manifest(write(whole(entry())))
+    with Journal("seal", "server", folder=tmp_path) as journal:
+        hand = Hand(Foreign(**told), manifest, disk, journal)
+        result = foreign.hand_over(hand, next(manifest.entries()))
+    assert (result.outcome, result.store_ids) == (outcome, stores)
+
+
+def test_a_directory_that_cannot_be_read_stops_no_other(disk, tmp_path, write):
+    (disk / "bad.uv").mkdir()
+    (disk / "bad.uv" / "link").symlink_to("/etc")
+    manifest = open_manifest(write(whole(entry("bad.uv", kind="directory", digest="0" * 64))))
+    with Journal("seal", "server", folder=tmp_path) as journal:
+        hand = Hand(None, manifest, disk, journal)
+        assert [each.outcome for each in Batch(hand, list(manifest.entries())).hand_over()] == ["failed"]
+
+
+def test_the_numbers_of_another_site_close_nothing(write, monkeypatch):
+    from hera_librarian.cli.verbs import ingest_manifest
+
+    manifest = open_manifest(write(whole(entry())))
+    for name in ("north", "west"):
+        monkeypatch.setattr(
+            ingest_manifest, "client_for", lambda _, name=name: SimpleNamespace(site=lambda: SiteInfo(name=name))
+        )
+        if name == "north":
+            assert ingest_manifest._source("n", manifest) is not None
+            continue
+        with pytest.raises(CommandFailure, match="leads to west, but the disk was packed by north"):
+            ingest_manifest._source("w", manifest)

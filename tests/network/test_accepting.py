@@ -263,15 +263,8 @@ def test_an_administrator_who_carries_a_disk_names_whom_to_tell(offer, source, u
     ("source", "uploader", "told"), [("north", "x", "north"), ("a person", "north", "north"), ("x", "y", "readappend")]
 )
 def test_a_person_who_is_no_site_carries_a_disk_as_well(offer, north, source, uploader, told):
-    north.features = ["batch_complete"]
-    north.save()
     offer(item(uploader=uploader), user="readappend", source=source)
     assert IncomingTransfer.objects.get().peer_name == told
-
-
-def test_a_site_that_would_believe_whatever_a_person_brought_is_told_by_administrators_alone(offer, north):
-    offer(item(), user="readappend", source="north")
-    assert IncomingTransfer.objects.get().peer_name == "readappend"
 
 
 def test_a_thousand_files_take_few_queries(offer, store):

@@ -226,6 +226,15 @@ def test_what_is_on_a_lost_disk_goes_on_another(store, disk, tmp_path, presence,
     assert [row.targets for row in StoreCopy.objects.all()] == [[other.pk]] * chosen
 
 
+def test_what_is_bad_on_a_disk_goes_on_another(store, disk, tmp_path):
+    (file,) = make_here(store)
+    make_instance(file, disk, place=file.name, condition=Condition.MISSING)
+    spare = make_store(tmp_path, name="spare", initialise=False, travelling=True, ingestable=False)
+    carry_on(disk, spare)
+    assert choose_copies()["chosen"] == 1
+    assert waiting() == [file]
+
+
 def test_a_disk_that_was_packed_takes_no_more(store, disk, tmp_path):
     other = make_store(tmp_path, name="other", initialise=False, travelling=True)
     make_here(store, 2)

@@ -69,7 +69,7 @@ def test_a_disk_is_taken_in_elsewhere_however_often_it_is_begun(world, librarian
     assert check(disk)[0] == 0
     words = ["ingest-manifest", "theirs", "--manifest", str(manifest), "--store-root", str(disk)]
     interrupt(librarian, *words, "--bandwidth", "40kB", at="begun")
-    assert states_of(foreign) == [1]
+    assert states_of(foreign) in ([0], [1])  # it dies before or after saying that the bytes come
     ran = librarian(*words, "--json")
     assert ran.code == 0, ran.out + ran.err
     assert [each["outcome"] for each in ran.records] == ["new"] * 3

@@ -10,7 +10,7 @@ from librarian.common.models import ErrorRecord
 from network.models import IncomingTransfer, Peer, TransferState
 from network.services.receiving import reporting
 from network.services.receiving.reporting import report_transfers
-from tests.make import make_file, make_peer, make_store
+from tests.make import make_file, make_peer, make_store, make_user
 from tests.network.clones import make_incoming
 
 pytestmark = pytest.mark.django_db
@@ -293,3 +293,22 @@ def test_an_id_that_a_restored_sender_used_twice_is_told_once(north, standin, en
     assert said(standin)["counterparts"] == {"5": newer.pk}
     older.refresh_from_db()
     assert older.report == "done"
+
+
+@pytest.mark.parametrize(
+    ("level", "compares", "calls"),
+    [(3, True, [DONE_ALL]), (3, False, [DONE_ALL]), (100, False, [DONE_ALL, COMPLETE])],
+    ids=["compared", "a site that believes", "an administrator"],
+)
+def test_what_a_person_carried_is_told_to_be_compared(north, standin, ended, level, compares, calls):
+    """A site that believes us would believe whatever the courier brought under the number of a transfer."""
+    if not compares:
+        standin.answers[DONE_ALL] = lambda: (404, {"detail": "Not Found"})
+    courier = make_user("courier", level=level)
+    transfer = ended(account="courier", peer_name="north")
+    IncomingTransfer.objects.update(account=courier)
+    assert report_transfers()["told"] == 1
+    assert standin.paths == calls
+    transfer.refresh_from_db()
+    assert transfer.report == "done"
+    assert ("cannot compare" in transfer.report_problem) == (level == 3 and not compares)

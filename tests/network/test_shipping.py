@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -277,6 +278,42 @@ def test_a_hand_over_that_was_cut_is_finished_by_the_job(packed, monkeypatch):
     assert Shipment.objects.get().copies_are_handed_over
 
 
+def test_what_the_manifest_does_not_list_keeps_the_disk_here(packed, cast, disk):
+    shipment = packed()
+    make_file("zen.2457561.9.uvh5", content=b"late", store=disk)
+    with pytest.raises(Conflict, match="1 copies on store disk1 are not in the manifest"):
+        hand_over(shipment, actor=cast["admin"])
+    assert (steps_of(shipment), Instance.objects.present().count()) == (["packed"], 4)
+    hand_over(packed(), actor=cast["admin"])
+    assert not Instance.objects.present().exists()
+
+
+def test_a_manifest_that_was_written_anew_and_not_sealed_keeps_the_disk_here(packed, cast, disk, monkeypatch):
+    shipment = packed()
+    make_file("zen.2457561.9.uvh5", content=b"late", store=disk)
+
+    def die(passed):
+        if passed == "manifest_kept":
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr("librarian.common.steps.passed", die)
+        with pytest.raises(Died):
+            packed()
+    with pytest.raises(Conflict, match="listed anew and not sealed"):
+        hand_over(shipment, actor=cast["admin"])
+    packed(hand_over=True)
+    assert events("handed_over") == 4
+
+
+def test_a_disk_that_left_to_nobody_named_does_not_go_elsewhere(packed):
+    shipment = packed(peer_name="", begin_transfers=False, hand_over=True)
+    with pytest.raises(packing_module.DiskTravels, match="has left already"):
+        packed()
+    shipment.refresh_from_db()
+    assert (shipment.peer_name, transfers().count()) == ("", 0)
+
+
 # --- The disk's own papers --------------------------------------------------------------------------------------------
 
 
@@ -356,6 +393,45 @@ def test_lines_of_sha256sum_with_odd_names_are_read_back(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     ran = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path, capture_output=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_checker_reads_no_pipe_and_looks_behind_no_link(packed, disk, files):
+    packed()
+    root = root_of(disk)
+    (one, tree, _) = [root / Instance.objects.get(file=file).path for file in files]
+    one.unlink()
+    os.mkfifo(one)
+    (tree / "header").unlink()
+    os.mkfifo(tree / "header")
+    (tree / "more").symlink_to(tree / "sub")
+    (root / "elsewhere").symlink_to("/usr")
+    code, said = check(root)
+    assert (code, "2 changed, 1 extra" in said) == (1, True), said
+    assert "/header is no file of bytes" in said
+    assert "/more is no file of bytes" in said
+
+
+def test_the_checker_understands_a_manifest_that_is_laid_out_in_another_way(packed, disk, files):
+    root = root_of(packed().store)
+    paper = root / "librarian-manifest.json"
+    paper.write_text(json.dumps(json.loads(paper.read_text()), indent=2))
+    assert check(root)[0] == 0
+    lines = paper.read_text()
+    for text in (lines[:-40], lines.replace('"store_files"', '"files"'), '{"store_files": [7]}', '{"store_files": 7}'):
+        paper.write_text(text)
+        assert check(root)[0] == 2, text
+
+
+def test_the_checker_does_not_call_good_what_it_cannot_compare(packed, disk, files):
+    root = root_of(packed().store)
+    paper = root / "librarian-manifest.json"
+    manifest = json.loads(paper.read_text())
+    paper.write_text(
+        json.dumps({**manifest, "store_files": [{**each, "digest": ""} for each in manifest["store_files"]]})
+    )
+    (root / "SHA256SUMS").unlink()
+    code, said = check(root)
+    assert (code, "0 good, 0 missing, 3 changed" in said) == (1, True), said
 
 
 def test_papers_are_no_archived_files(packed, disk):
@@ -519,6 +595,18 @@ def test_people_are_told_of_a_disk_that_takes_long(packed, cast):
     assert not ErrorRecord.objects.filter(cleared_at=None).exists()
 
 
+def test_people_are_told_of_a_disk_that_was_packed_and_forgotten(packed, cast):
+    """Nobody need enter that it left: if it never arrives, that must not stay unsaid."""
+    shipment = packed()
+    Shipment.objects.update(changed_at=timezone.now() - timedelta(days=31))
+    assert follow_shipments()["late"] == 1
+    told = ErrorRecord.objects.get(cleared_at=None)
+    assert (told.code, "has been packed for more than 30 days" in told.message) == ("shipment_late", True)
+    shipment.refresh_from_db()
+    hand_over(shipment, actor=cast["admin"])
+    assert not ErrorRecord.objects.filter(cleared_at=None).exists()
+
+
 @pytest.mark.parametrize("features", [FEATURES, ()], ids=["ours", "foreign"])
 def test_the_other_site_is_asked_in_the_end(cast, disk, standin, tmp_path, features):
     """One that never calls back: what it holds is complete, the rest waits for the disk."""
@@ -621,3 +709,37 @@ def test_a_disk_that_turns_up_after_all(wire, packed, home, files, cast):
     shipment.refresh_from_db()
     assert shipment.state == ShipmentState.VERIFIED
     assert CustodyStep.objects.filter(step="lost").count() == 1
+
+
+@pytest.mark.parametrize("cut", ["noted", "ended"])
+def test_a_loss_that_was_cut_is_finished_by_the_job(packed, home, files, cast, monkeypatch, cut):
+    from network.services.shipping import losing
+
+    for file in files:
+        make_instance(file, home)
+    make_order(name="carry", peer_name="south", way="carry", targets=[1])
+    shipment = packed(hand_over=True)
+
+    def die(*words, **options):
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(losing, {"noted": "_end_transfers", "ended": "_want_again"}[cut], die)
+        with pytest.raises(Died):
+            note_lost(shipment, actor=cast["admin"], over_network=True)
+    follow_shipments()
+    assert transfers().count() == 3  # whoever began it may be at work
+    Shipment.objects.update(finished_at=timezone.now() - timedelta(hours=1))
+    follow_shipments()
+    assert states() == ["failed"] * 3 + ["initiated"] * 3
+    assert "3 of its files are sent over the network" in ErrorRecord.objects.get(cleared_at=None).message
+    follow_shipments()
+    assert (transfers().count(), ErrorRecord.objects.get().count) == (6, 1)
+
+
+def test_a_lost_disk_without_transfers_says_what_was_on_it_alone(packed, home, files, cast):
+    make_instance(files[0], home)
+    shipment = packed(peer_name="", begin_transfers=False, hand_over=True)
+    assert note_lost(shipment, actor=cast["admin"]) == 0
+    told = ErrorRecord.objects.get(cleared_at=None)
+    assert (told.severity, "2 have no other copy here" in told.message) == ("error", True), told.message

@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     root = Path(arguments.store_root)
     manifest = _read(Path(arguments.manifest) if arguments.manifest else root / MANIFEST, arguments.seal)
     client = client_for(arguments.connection)
-    source = client_for(arguments.source_connection) if arguments.source_connection else None
+    source = _source(arguments.source_connection, manifest) if arguments.source_connection else None
     outcomes: Counter[str] = Counter()
     with Bar(manifest.size_bytes, wanted=not arguments.json) as bar:
         try:
@@ -62,6 +62,19 @@ def run(arguments: Namespace) -> int:
                 raise
             cannot_yet(error, "take in manifests")
     return _sum_up(manifest, outcomes, as_json=arguments.json)
+
+
+def _source(connection: str, manifest: "Manifest") -> "AdminClient":
+    """The site that packed the disk. Another one's transfers have the same numbers, and none of it is closed."""
+    client = client_for(connection)
+    site = client.site()
+    if site is not None and site.name and site.name != manifest.librarian_name:
+        raise CommandFailure(
+            f"{connection} leads to {site.name}, but the disk was packed by {manifest.librarian_name}.",
+            "Name a connection to the site that packed it, or leave --source-connection out.",
+            code="other_site",
+        )
+    return client
 
 
 def _results(

@@ -27,6 +27,7 @@ from network.services.copying.full_stores import switch_off_full_stores
 from network.services.copying.trips import DisksAway, Trips, trips_of
 from network.services.sending.orders import CARRYING_CALLER as CALLER
 from network.services.sending.orders import FAILING
+from network.services.shipping.custody import SOUND
 
 PAGE = 1_000
 MOST_WAITING = 20_000  # copies of one order that wait; more are chosen as these are made
@@ -125,7 +126,9 @@ def _not_carried_yet(files: QuerySet[File], order: StandingOrder, trips: Trips) 
     there = RemoteInstance.objects.filter(file=of_file, peer_name=order.peer_name)
     blocked = OutgoingTransfer.objects.blocking().filter(file=of_file, peer_name=order.peer_name)
     on_disk = Instance.objects.filter(
-        file=of_file, store__in=trips.not_lost, presence__in=[Presence.PRESENT, Presence.HANDED_OVER]
+        Q(presence=Presence.PRESENT, condition__in=SOUND) | Q(presence=Presence.HANDED_OVER),
+        file=of_file,
+        store__in=trips.not_lost,
     )
     return files.filter(~Exists(there), ~Exists(blocked), ~Exists(on_disk))
 

@@ -21,7 +21,7 @@ from files.services.uploads import (
     name_taken,
     normalise_upload_name,
 )
-from hera_librarian.features import BATCH_COMPLETE, FACTS, FEATURES, PARTIAL_BATCH
+from hera_librarian.features import FACTS, FEATURES, PARTIAL_BATCH
 from hera_librarian.models.clone import CloneFacts
 from librarian.common.errors import ArchiveError, Conflict, InvalidRequest, NameTaken
 from librarian.common.wire import aware
@@ -80,19 +80,16 @@ def sender_of(
     accounts that are no peer's. A peer's account speaks for its own site, whatever it says.
 
     Such a message names the site that wrote the manifest under `source` or, from the protocol's own command, under
-    `uploader`: the first that is a peer is told (rule 11 of the wire reference). Of those who are no administrators
-    only one that compares what we read with what it packed: any other would believe whatever they brought.
+    `uploader`: the first that is a peer is told (rule 11 of the wire reference). What is brought by those who are no
+    administrators is told in the words alone that a site compares with what it packed: see `reporting`.
     """
     known = tuple(feature for feature in FEATURES if feature in set(features))
     peer_name = account.username
     if called != account.username:
         names = (called, uploader, account.username)
-        peers = dict(Peer.objects.filter(name__in=names).values_list("name", "features"))
-        if is_admin:
-            peer_name = next((name for name in names if name in peers), "")
-        elif account.username not in peers:
-            compares = (name for name in names if BATCH_COMPLETE in peers.get(name, ()))
-            peer_name = next(compares, account.username)
+        peers = set(Peer.objects.filter(name__in=names).values_list("name", flat=True))
+        if is_admin or account.username not in peers:
+            peer_name = next((name for name in names if name in peers), "" if is_admin else account.username)
     return Sender(account=account, peer_name=peer_name, called=called, features=known)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from accounts.levels import Level
 from hera_librarian.features import BATCH_COMPLETE
 from hera_librarian.models.checkin import CheckinUpdateRequest, CheckinUpdateResponse
 from hera_librarian.models.clone import (
@@ -37,6 +38,7 @@ GIVEN_UP_AFTER = timedelta(days=7)
 REMOVED_PEER_GIVEN_UP_AFTER = timedelta(days=30)
 CALLER = "transfers"
 ANSWERED_FOR_GOOD = (400, 404, 406, 409, 410)
+NOT_COMPARED = "It cannot compare what a person brought; it finds out by asking, or an administrator closes it by hand."
 # A foreign Librarian that does not know us by name (any more): it may again.
 NOT_KNOWN_THERE = "Could not find librarian"
 
@@ -48,7 +50,12 @@ def report_transfers(*, limit: int = 4096) -> dict[str, int]:
     peers = {peer.name: peer for peer in Peer.objects.filter(name__in=list(names))}
     in_turn = sorted(set(names), key=lambda name: (peers[name].failures_in_a_row if name in peers else 0, name))
     for name in in_turn:  # those that answered last time come first
-        due = list(IncomingTransfer.objects.reportable().filter(peer_name=name).order_by("pk")[:limit])
+        due = list(
+            IncomingTransfer.objects.reportable()
+            .filter(peer_name=name)
+            .select_related("account")
+            .order_by("pk")[:limit]
+        )
         for outcome, number in _report(peers.get(name), due).items():
             counts[outcome] += number
     return counts
@@ -79,7 +86,15 @@ def _compares(transfer: IncomingTransfer, peer: Peer) -> bool:
     Of a disk that a person took in, the person's program need not know what the site that packed it understands.
     """
     is_carried = transfer.account_name != peer.name
-    return BATCH_COMPLETE in transfer.features or (is_carried and BATCH_COMPLETE in peer.features)
+    if BATCH_COMPLETE in transfer.features or (is_carried and BATCH_COMPLETE in peer.features):
+        return True
+    return _must_be_compared(transfer)
+
+
+def _must_be_compared(transfer: IncomingTransfer) -> bool:
+    """True of what a person brought who is no administrator: a site that believes us would believe whatever it was."""
+    is_carried = transfer.account_name != transfer.peer_name
+    return is_carried and (transfer.account is None or transfer.account.level < Level.ADMIN)
 
 
 class _Notes:
@@ -164,7 +179,9 @@ class _Teller:
         except PeerAnswered as no:
             if no.http_status not in (404, 405):
                 raise
-            self.each([[each] for each in batch], self.complete_one)  # it runs another version by now
+            believed = [each for each in batch if not _must_be_compared(each)]
+            self.each([[each] for each in believed], self.complete_one)  # it runs another version by now
+            self.notes.done((each for each in batch if _must_be_compared(each)), NOT_COMPARED)
             return
         said = {(each.source_transfer_id, each.destination_transfer_id): each for each in answer.results}
         answered = [(each, said.get((each.source_transfer_id, each.pk))) for each in batch]

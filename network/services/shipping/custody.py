@@ -3,6 +3,7 @@
 People say that a disk was handed over and received; what the Librarian finds out by itself it enters without a name.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from files.models import Instance, Presence
+from files.models import Condition, Instance, Presence
 from files.services.events import NewEvent, extend_histories
 from librarian.common.audit import record_act
 from librarian.common.errors import Conflict, InvalidRequest
@@ -18,10 +19,11 @@ from librarian.common.inbox import clear_matching
 from librarian.common.moves import move
 from librarian.common.texts import storable
 from network.models import SHIPMENT_LIVE, CustodyStep, Shipment, ShipmentState, TransferState
-from network.services.shipping.manifest import BATCH, UNSEALED, NoManifest, batches_of
+from network.services.shipping.manifest import BATCH, UNSEALED, NoManifest, batches_of, open_kept
 
 CALLER = "shipments"
 LATE, LOST, UNFINISHED = "shipment_late", "disk_lost", "packing_unfinished"
+SOUND = (Condition.GOOD, Condition.NEVER_CHECKED, Condition.UNKNOWN)  # what is packed
 MOST_AT_ONCE = 20_000  # copies handed over while a person waits; the job does the rest
 NOTE_CHARACTERS = 4_000
 
@@ -31,6 +33,11 @@ class NotSealed(Conflict):
     remedy = "Pack the store again: what was begun is found and finished."
 
 
+class NotListed(Conflict):
+    code = "copies_not_listed"
+    remedy = "Pack the store again: what came onto it since is added, and the disk gets its new papers."
+
+
 def hand_over(shipment: Shipment, *, actor: User | None, person: str = "", note: str = "", address: str = "") -> None:
     """The disk leaves, in the hands of `person`; its copies are handed over with it. Raises Conflict."""
     note_handed_over(shipment, actor=actor, person=person, note=note, address=address)
@@ -38,9 +45,11 @@ def hand_over(shipment: Shipment, *, actor: User | None, person: str = "", note:
 
 
 def note_handed_over(shipment: Shipment, *, actor: User | None, person: str, note: str, address: str) -> None:
-    """Enter that the disk leaves. Raises Conflict for one that has left, NotSealed."""
+    """Enter that the disk leaves. Raises Conflict for one that has left, NotSealed, NotListed."""
     if shipment.seal == UNSEALED:
         raise NotSealed(f"Shipment {shipment.pk} is not packed to the end.")
+    if shipment.state == ShipmentState.PACKED:
+        _refuse_other_contents(shipment)
     _step(
         shipment,
         ShipmentState.HANDED_OVER,
@@ -50,6 +59,21 @@ def note_handed_over(shipment: Shipment, *, actor: User | None, person: str, not
         note=note,
         address=address,
     )
+    clear_matching(code=LATE, caller=CALLER, target=str(shipment.pk), cleared_by="the disk was handed over")
+
+
+def _refuse_other_contents(shipment: Shipment) -> None:
+    """What the sealed manifest does not list would leave unseen: nobody takes it in, and nobody sends it again."""
+    here = Instance.objects.present().filter(store=shipment.store_id, condition__in=SOUND)
+    try:
+        with open_kept(shipment) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != shipment.seal:
+                raise NotSealed(f"Shipment {shipment.pk} was listed anew and not sealed.")
+        listed = sum(here.filter(pk__in=keys).count() for keys in _in_manifest(shipment))
+    except NoManifest:
+        return  # it lies on another host
+    if (others := here.count() - listed) > 0:
+        raise NotListed(f"{others} copies on store {shipment.store.name} are not in the manifest of the disk.")
 
 
 def note_received(
@@ -122,7 +146,7 @@ def let_copies_go(shipment: Shipment, *, most: int = MOST_AT_ONCE, why: str = "h
     if shipment.copies_are_handed_over:
         return 0
     gone = 0
-    for keys in _listed(shipment):
+    for keys in listed_copies(shipment):
         gone += _let_go(shipment, keys, why)
         if gone >= most:
             return gone
@@ -131,11 +155,16 @@ def let_copies_go(shipment: Shipment, *, most: int = MOST_AT_ONCE, why: str = "h
     return gone
 
 
-def _listed(shipment: Shipment) -> Iterator[list[int]]:
+def _in_manifest(shipment: Shipment) -> Iterator[list[int]]:
+    """Ids of the copies that the manifest lists. Raises NoManifest."""
+    for entries in batches_of(shipment):
+        yield [entry.instance_id for entry in entries if entry.instance_id is not None]
+
+
+def listed_copies(shipment: Shipment) -> Iterator[list[int]]:
     """Ids of the copies of a trip; by its transfers where the manifest lies on another host."""
     try:
-        for entries in batches_of(shipment):
-            yield [entry.instance_id for entry in entries if entry.instance_id is not None]
+        yield from _in_manifest(shipment)
     except NoManifest:
         keys = list(shipment.transfers.filter(instance__isnull=False).values_list("instance", flat=True))
         yield from (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))

@@ -21,17 +21,20 @@ from network.services.sending.held import ask_what_is_held
 from network.services.sending.portions import portions
 from network.services.sending.settling import other_bytes, settle
 from network.services.shipping.custody import CALLER, LATE, UNFINISHED, add_step, let_copies_go, move_shipment
+from network.services.shipping.losing import finish_losses
 from network.services.shipping.manifest import UNSEALED
 from network.services.shipping.papers import PapersProblem, write_papers
 from network.services.shipping.patience import ASK_EVERY, LATE_AFTER, UNFINISHED_AFTER
 
 BATCH = 500
+WHERE = {ShipmentState.PACKED: "packed", ShipmentState.HANDED_OVER: "on its way"}
 MOST_AT_ONCE = 20_000  # files of one trip that the other site is asked about in one run
 
 
 def follow_shipments() -> dict[str, int]:
     """Finish what packing left over, ask other sites what they hold, and move trips on by what has arrived."""
     done: Counter[str] = Counter()
+    finish_losses()
     for shipment in Shipment.objects.live().select_related("store").order_by("pk"):
         if shipment.seal == UNSEALED:
             _tell_if_unfinished(shipment)
@@ -157,18 +160,20 @@ def _missing(shipment: Shipment) -> QuerySet[OutgoingTransfer]:
 
 
 def _tell_if_late(shipment: Shipment) -> bool:
-    if shipment.state == ShipmentState.PACKED or shipment.changed_at > timezone.now() - LATE_AFTER:
+    if shipment.changed_at > timezone.now() - LATE_AFTER:
         return False
     missing = _missing(shipment).count()
-    where = "on its way" if shipment.state == ShipmentState.HANDED_OVER else f"at {shipment.peer_name or 'its goal'}"
+    if shipment.state == ShipmentState.PACKED and not missing:
+        return False  # it carries nothing that anybody waits for
+    where = WHERE.get(shipment.state) or f"at {shipment.peer_name or 'its goal'}"
     report_error(
         severity=Severity.WARNING,
         category=Category.TRANSFER,
         code="shipment_late",
         message=f"The disk {shipment.store.name} (shipment {shipment.pk}) has been {where} for more than "
         f"{LATE_AFTER.days} days, and {missing} of its files are not confirmed.",
-        remedy="Ask the courier and the people of the other site; they repeat librarian ingest-manifest. If it is "
-        "lost, say so on the disk's page.",
+        remedy="Ask the courier and the people of the other site; they repeat librarian ingest-manifest. On the disk's "
+        "page say that it was handed over if it has left, or that it is lost.",
         caller=CALLER,
         target=str(shipment.pk),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -13,7 +14,7 @@ from librarian.common import steps
 from librarian.common.audit import record_act
 from librarian.common.errors import ArchiveError
 from librarian.common.inbox import clear_matching, report_error
-from librarian.common.models import Category, Severity
+from librarian.common.models import AuditEntry, Category, Severity
 from network.models import (
     LIVE,
     OrderWay,
@@ -24,12 +25,14 @@ from network.models import (
     StandingOrder,
     TransferState,
 )
-from network.services.shipping.custody import CALLER, LATE, UNFINISHED, let_copies_go, move_shipment
+from network.services.shipping.custody import CALLER, LATE, UNFINISHED, let_copies_go, listed_copies, move_shipment
 from network.services.shipping.manifest import UNSEALED
+from network.services.shipping.patience import CUT_AFTER
 from network.services.transfers import ask_for_transfers
 
 BATCH = 500
 CODE = "lost_in_post"
+LOST_ACT = "disk_lost"
 
 
 def note_lost(
@@ -57,9 +60,39 @@ def _note(shipment: Shipment, *, actor: User | None, by: str, note: str, over_ne
     with transaction.atomic():
         move_shipment(shipment, ShipmentState.LOST, by=by, note=note)
         subject = f"store {shipment.store.name}"
-        record_act(actor=actor, action="disk_lost", subject=subject, facts=facts, address=address)
+        record_act(actor=actor, action=LOST_ACT, subject=subject, facts=facts, address=address)
     for code in (LATE, UNFINISHED):
         clear_matching(code=code, caller=CALLER, target=str(shipment.pk), cleared_by="the disk is lost")
+
+
+# --- Cut off half-way -------------------------------------------------------------------------------------------------
+
+
+def finish_losses() -> int:
+    """Go on with losses that were cut off half-way, as the person wanted them; how many there were."""
+    before = timezone.now() - CUT_AFTER  # until then whoever began it may be at work
+    lost = Shipment.objects.filter(state=ShipmentState.LOST, finished_at__lt=before).select_related("store")
+    cut = [shipment for shipment in lost.order_by("pk") if _is_cut(shipment)]
+    for shipment in cut:
+        note_lost(shipment, actor=None, over_network=_goes_over_network(shipment))
+    return len(cut)
+
+
+def _is_cut(shipment: Shipment) -> bool:
+    """True if a transfer is still open, copies still count as here, or a file that can be brought is not wanted."""
+    if shipment.transfers.filter(state__in=LIVE).exists():
+        return True
+    if shipment.seal != UNSEALED and not shipment.copies_are_handed_over:
+        return True
+    readable = Instance.objects.readable().filter(file=OuterRef("file"))
+    known = Peer.objects.filter(name=shipment.peer_name)
+    return known.exists() and _missed_transfers(shipment).filter(Exists(readable)).exists()
+
+
+def _goes_over_network(shipment: Shipment) -> bool:
+    """What the person chose who said that it is lost."""
+    said = AuditEntry.objects.filter(action=LOST_ACT, facts__shipment=shipment.pk).order_by("pk").last()
+    return bool(said and said.facts.get("over_network"))
 
 
 # --- Its transfers ----------------------------------------------------------------------------------------------------
@@ -97,28 +130,39 @@ def _want_again(shipment: Shipment, *, by: str, over_network: bool) -> int:
     """Have the files brought again, and tell people what could not be."""
     peer = Peer.objects.filter(name=shipment.peer_name).first()
     orders = [] if over_network else _orders_that_carry(shipment.peer_name)
-    carried = sent = homeless = 0
+    carried = sent = 0
     for keys in _missed(shipment):
         readable = set(Instance.objects.readable().filter(file__in=keys).values_list("file", flat=True))
-        homeless += len(keys) - len(readable)
         by_disk = _carried_by(orders, readable)
         carried += _let_go(shipment, by_disk)
         if peer is not None:
             sent += ask_for_transfers(sorted(readable - by_disk), peer=peer, by=by or "librarian")
     _look_again(orders)
-    _tell_people(shipment, carried=carried, sent=sent, homeless=homeless)
+    _tell_people(shipment, carried=carried, sent=sent, homeless=_homeless(shipment))
     return carried + sent
 
 
 def _missed(shipment: Shipment) -> Iterator[list[int]]:
     """Files that were to get there on the disk and are not there, nor on another way."""
     last = 0
-    there = RemoteInstance.objects.filter(peer_name=shipment.peer_name).values("file")
-    rows = OutgoingTransfer.objects.latest().filter(shipment=shipment, state=TransferState.FAILED, code=CODE)
-    rows = rows.exclude(file__in=there).order_by("file_id")
+    rows = _missed_transfers(shipment).order_by("file_id")
     while keys := list(rows.filter(file_id__gt=last).values_list("file_id", flat=True)[:BATCH]):
         yield keys
         last = keys[-1]
+
+
+def _missed_transfers(shipment: Shipment) -> QuerySet[OutgoingTransfer]:
+    there = RemoteInstance.objects.filter(peer_name=shipment.peer_name).values("file")
+    lost = OutgoingTransfer.objects.latest().filter(shipment=shipment, state=TransferState.FAILED, code=CODE)
+    return lost.exclude(file__in=there)
+
+
+def _homeless(shipment: Shipment) -> int:
+    """How many files of the disk, with a transfer or without, are not at the other site and cannot be read here."""
+    there = RemoteInstance.objects.filter(file=OuterRef("file"), peer_name=shipment.peer_name)
+    other = Instance.objects.readable().filter(file=OuterRef("file")).exclude(store=shipment.store_id)
+    alone = Instance.objects.filter(~Exists(there), ~Exists(other))
+    return sum(alone.filter(pk__in=keys).count() for keys in listed_copies(shipment))
 
 
 def _orders_that_carry(peer_name: str) -> list[StandingOrder]:

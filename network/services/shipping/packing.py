@@ -11,14 +11,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from files.models import Condition, Instance
+from files.models import Instance
 from librarian.common import steps
 from librarian.common.audit import record_act
 from librarian.common.errors import Busy, Conflict, InvalidRequest, LostRace, Refused
 from librarian.common.leases import acquire
 from network.models import CustodyStep, Peer, Shipment, ShipmentState
 from network.services.peering.naming import fix_site_name
-from network.services.shipping.custody import add_step, let_copies_go, note_handed_over
+from network.services.shipping.custody import SOUND, add_step, let_copies_go, note_handed_over
 from network.services.shipping.loading import load
 from network.services.shipping.manifest import BATCH, UNSEALED, ManifestFile, entry_of
 from network.services.shipping.papers import PapersProblem, check_room_for_papers, write_papers
@@ -98,7 +98,7 @@ def present_copies(store: Store, *, is_sound: bool = False) -> Iterator[list[Ins
     last = 0
     rows = Instance.objects.present().filter(store=store).select_related("file").order_by("pk")
     if is_sound:
-        rows = rows.filter(condition__in=[Condition.GOOD, Condition.NEVER_CHECKED, Condition.UNKNOWN])
+        rows = rows.filter(condition__in=SOUND)
     while batch := list(rows.filter(pk__gt=last)[:BATCH]):
         yield batch
         last = batch[-1].pk
@@ -116,6 +116,8 @@ def _check(store: Store, peer_name: str, *, begin_transfers: bool) -> None:
     trip = _live_trip(store)
     if trip is not None and peer_name and trip.peer_name not in ("", peer_name):
         raise DiskTravels(f"Store {store.name} is on its way to {trip.peer_name} already (shipment {trip.pk}).")
+    if trip is not None and peer_name and not trip.peer_name and trip.state != ShipmentState.PACKED:
+        raise DiskTravels(f"Store {store.name} has left already, to nobody named (shipment {trip.pk}).")
 
 
 @contextmanager

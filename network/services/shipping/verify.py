@@ -24,6 +24,7 @@ import argparse
 import hashlib
 import json
 import os
+import stat
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -46,17 +47,42 @@ class CannotCheck(Exception):
 
 def read_manifest(root: str, seal: str | None) -> tuple[list[dict[str, Any]], bool]:
     """The entries of the manifest, and whether it is the one with this seal (true if none was given)."""
+    path = os.path.join(root, MANIFEST)
     try:
-        with open(os.path.join(root, MANIFEST), "rb") as file:
-            data = file.read()
-        entries = json.loads(data.decode("utf-8"))["store_files"]
+        found, _ = sha256_of(path)
+        entries = read_lines(path)
+        if entries is None:
+            with open(path, "rb") as file:
+                entries = [needed(each) for each in json.loads(file.read().decode("utf-8"))["store_files"]]
     except OSError as error:
         raise CannotCheck(f"{MANIFEST} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CannotCheck(f"{MANIFEST} is damaged: it is no manifest.") from error
-    found = hashlib.sha256(data).hexdigest()
     say(f"seal of the manifest: {found}")
     return entries, seal is None or found == seal.strip().lower()
+
+
+def read_lines(path: str) -> list[dict[str, Any]] | None:
+    """The entries of a manifest with one a line, as it is written; None for one that is laid out in another way.
+
+    A manifest of a million files has a gigabyte: of each entry only what is compared is kept.
+    """
+    entries = []
+    with open(path, "rb") as file:
+        if not file.readline().endswith(b'"store_files":[\n'):
+            return None
+        for line in file:
+            if line.startswith(b"]"):
+                count = json.loads(b"{" + line[2:])["file_count"]
+                return entries if count == len(entries) and not file.readline() else None
+            if line.strip():
+                entries.append(needed(json.loads(line.rstrip(b",\n"))))
+    return None
+
+
+def needed(entry: dict[str, Any]) -> dict[str, Any]:
+    """What is compared of an entry."""
+    return {key: entry[key] for key in ("name", "place", "kind", "size", "digest") if entry.get(key) is not None}
 
 
 def read_sums(root: str) -> dict[str, str]:
@@ -87,7 +113,7 @@ def unescaped(path: str) -> str:
 
 def place_of(entry: dict[str, Any]) -> str:
     """Where a file lies on the disk, relative to its root. Raises CannotCheck for a place outside of it."""
-    place = entry.get("place") or entry["name"]
+    place = str(entry.get("place") or entry["name"])
     parts = place.split("/")
     if place.startswith("/") or ".." in parts or "" in parts or "." in parts:
         raise CannotCheck(f"{place!r} is not a place on the disk.")
@@ -110,14 +136,29 @@ def sha256_of(path: str) -> tuple[str, int]:
 
 
 def members_of(top: str) -> Iterator[tuple[str, bool]]:
-    """Files of a directory product and its empty directories (True), by their paths inside of it."""
+    """Files of a directory product and its empty directories (True), by their paths inside of it.
+
+    A link to a directory counts as a file, which it is not.
+    """
     for folder, folders, names in os.walk(top, onerror=_raise):
         folders.sort()
+        names += linked(folder, folders)
         inside = os.path.relpath(folder, top)
         if not folders and not names and inside != ".":
             yield inside.replace(os.sep, "/"), True
         for name in names:
             yield os.path.normpath(os.path.join(inside, name)).replace(os.sep, "/"), False
+
+
+def linked(folder: str, folders: list[str]) -> list[str]:
+    """Those of the directories in a directory that are links: nobody looks behind them."""
+    return [name for name in folders if os.path.islink(os.path.join(folder, name))]
+
+
+def size_of(path: str) -> int | None:
+    """Bytes of a file; None for what is no regular file: reading a pipe or a device might never end."""
+    seen = os.stat(path)
+    return seen.st_size if stat.S_ISREG(seen.st_mode) else None
 
 
 def _raise(error: OSError) -> None:
@@ -159,7 +200,9 @@ class Check:
     def _flat(self, place: str, path: str, entry: dict[str, Any]) -> list[str]:
         if entry.get("kind") == "directory":
             return ["a file lies where a directory should be"]
-        size = os.stat(path).st_size
+        size = size_of(path)
+        if size is None:
+            return ["it is no file of bytes"]
         if size != entry["size"]:
             return [f"it has {size} bytes, not {entry['size']}"]
         if self.quick:
@@ -185,7 +228,10 @@ class Check:
             if not os.path.realpath(full).startswith(inside):
                 problems.append(f"{shown(place)}/{shown(member)} leads out of the product")
                 continue
-            count = os.stat(full).st_size
+            count = size_of(full)
+            if count is None:
+                problems.append(f"{shown(place)}/{shown(member)} is no file of bytes")
+                continue
             size += count
             if self.quick:
                 continue
@@ -202,6 +248,8 @@ class Check:
         problems += [f"{shown(name)} is missing" for name in sorted(listed - seen)]
         if self.sums:
             problems += [f"{shown(name)} was added" for name in sorted(seen - listed)]
+        if not entry.get("digest") and not listed:
+            problems.append("no digest of it is known")
         tree = hashlib.sha256(b"".join(record for _, record in sorted(records))).hexdigest()
         if not problems and entry.get("digest") and tree != entry["digest"]:
             problems.append("its members are others than those that were packed")
@@ -217,6 +265,7 @@ class Check:
         for folder, folders, names in os.walk(self.root):
             inside = os.path.relpath(folder, self.root).replace(os.sep, "/")
             prefix = "" if inside == "." else inside + "/"
+            names += linked(folder, folders)
             if not prefix:
                 names = [name for name in names if name not in OWN_PAPERS]
                 folders[:] = [name for name in folders if name != OWN_CORNER and name not in SYSTEM_FOLDERS]
@@ -268,7 +317,7 @@ def main(arguments: list[str]) -> int:
         for entry in entries:
             check.entry(entry)
         check.look_for_extra(places)
-    except (CannotCheck, KeyError, TypeError) as problem:
+    except (CannotCheck, KeyError, TypeError, AttributeError) as problem:
         sys.stderr.write(f"It cannot be checked: {problem}\n")
         return UNCHECKED
     verdict = check.verdict()
