@@ -26,7 +26,7 @@ class PackForm(forms.Form):
     hand_over = forms.BooleanField(
         required=False,
         label="Its copies leave this site",
-        help_text="They count as handed over and are not read here any more, until the disk is back and re-read.",
+        help_text="They count as handed over and are not read here any more.",
     )
     disable_store = forms.BooleanField(
         required=False, label="Switch the store off", help_text="So that nothing more is copied to it."
