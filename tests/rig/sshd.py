@@ -137,10 +137,12 @@ class Sshd:
             raise RigError(f"sshd stopped while starting:\n{tail(self.log)}")
         return self.log.exists() and b"Server listening" in self.log.read_bytes()[self._log_before :]
 
-    def kill(self) -> None:
-        """Kill it and every session of it, as a power cut would."""
+    def kill(self, *, with_programs: bool = True) -> None:
+        """Kill it and every session of it: as a power cut would, or without what runs in them, as a fault of it."""
         if self._process is not None:
             for pid in _descendants(self._process.pid):
+                if not with_programs and not _is_sshd(pid):
+                    continue
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -189,6 +191,13 @@ def write_shared_config(path: Path, hosts: Mapping[str, Sshd], *, through: Mappi
     path.write_text("".join(sections))
     path.chmod(0o600)
     return path
+
+
+def _is_sshd(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
+    except OSError:
+        return False  # ended meanwhile
 
 
 def _descendants(pid: int) -> list[int]:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +227,11 @@ def test_what_has_arrived_is_not_sent_again(send, store, parcel_on, hosts):
 
 @pytest.mark.parametrize("which", ["node", "far"])
 def test_a_killed_sshd_is_passing_and_then_it_goes_on(which, send, store, parcel_on, make_watched, hosts):
+    """The rsync that receives must live to put its part aside; of one that is killed too, nothing is left."""
     parcel, watched, server = parcel_on(store, BIG), make_watched(), getattr(hosts, which)
     hosts.beyond.bytes_per_second = 8 * 2**20
-    watched.on_progress = lambda _, count: server.kill() if count > 6 * 2**20 else None
+    kill = partial(server.kill, with_programs=which == "node")
+    watched.on_progress = lambda _, count: kill() if count > 6 * 2**20 else None
     (outcome,) = send(parcel, by=watched)
     assert (outcome.code, outcome.passing) == ("connection_cut", True)
     assert ("The connection to our storage node" in outcome.reason) == (which == "node")
