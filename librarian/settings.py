@@ -323,5 +323,5 @@ LOGGING = {
     "filters": {"request_id": {"()": "librarian.common.middleware.RequestIdFilter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["console"], "level": LIBRARIAN_LOG_LEVEL},
-    "loggers": {"django-q": {"level": "WARNING"}, "axes": {"level": "WARNING"}},
+    "loggers": {"django-q": {"level": "WARNING"}, "axes": {"level": "WARNING"}, "botocore": {"level": "WARNING"}},
 }
