@@ -71,6 +71,7 @@ def ensure_name(tell: Tell) -> None:
         name = "librarian"
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if not re.match(r"\s*(export\s+)?LIBRARIAN_NAME\s*=", line)]
+    path.touch(mode=0o600)  # it is where people will put their secrets
     path.write_text("\n".join([*kept, f"LIBRARIAN_NAME={name}", ""]))
     tell(f"This site had no name. It is called {name} now: see LIBRARIAN_NAME in {path}.")
     tell("Peers will know it by that name; change it before the first one does.")
