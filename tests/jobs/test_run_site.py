@@ -71,6 +71,7 @@ def test_from_nothing_to_a_site_and_later_runs_reuse_everything(run_site, tmp_pa
     said = log.read_text()
     assert f"http://127.0.0.1:{port}/" in said
     named = (tmp_path / ".env").read_text()
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
     assert "LIBRARIAN_NAME=" in named
     password_file = tmp_path / "home" / "admin-password"
     password = password_file.read_text().strip()
